@@ -1,0 +1,57 @@
+"""What can go wrong with rows. Every class has a stable `code`; the text is shown to users."""
+
+from typing import ClassVar
+
+
+class CatalogError(Exception):
+    """The catalogue refuses."""
+
+    code: ClassVar[str] = "catalog_error"
+    transient: ClassVar[bool] = False
+
+
+class NotFound(CatalogError):
+    """No such image or task (or it is deleted)."""
+
+    code = "not_found"
+
+
+class Duplicate(CatalogError):
+    """The id is taken, also by a deleted image."""
+
+    code = "duplicate"
+
+
+class Conflict(CatalogError):
+    """The image is not in a state that allows this move (import-behaviour §1.1)."""
+
+    code = "conflict"
+
+
+class BadMarker(CatalogError):
+    """The paging marker names no image that the caller may see (http-api §1.6)."""
+
+    code = "bad_marker"
+
+
+class LockHeld(CatalogError):
+    """Another task holds the image: `task_id` and until when."""
+
+    code = "lock_held"
+
+    def __init__(self, image_id: str, task_id: str, until: str) -> None:
+        super().__init__(f"Image {image_id} has active task {task_id}; its lease runs until {until}.")
+        self.task_id = task_id
+
+
+class LockLost(CatalogError):
+    """The claim's fence is no longer the current one, or its lease ran out: nothing may be written with it."""
+
+    code = "lock_lost"
+
+
+class CatalogUnavailable(CatalogError):
+    """The database does not answer."""
+
+    code = "catalog_unavailable"
+    transient = True

@@ -1,0 +1,1 @@
+"""Starts: the command `tranship`, the only room above both `api` and `workers`."""

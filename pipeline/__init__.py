@@ -1,0 +1,1 @@
+"""Moves: each byte once, from a source through taps to every store. Knows no SQL, no Celery and no HTTP server."""

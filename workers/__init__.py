@@ -1,0 +1,1 @@
+"""Runs: one step at a time under a fenced lease, retried, resumed or undone."""
