@@ -1,7 +1,7 @@
 """Every change that a worker makes, within one fenced transaction (architecture §5.3).
 
-A `Fenced` exists only inside `Catalog.fenced(claim)`, which began with `ImportLock.hold`: the lock row is ours, locked, and
-stays so until the commit. A worker whose fence is no longer the current one never gets here.
+A `Fenced` exists only inside `Catalog.fenced(claim)`, which began with `ImportLock.hold`: the lock row is ours, locked,
+and stays so until the commit. A worker whose fence is no longer the current one never gets here.
 """
 
 import json
@@ -178,7 +178,10 @@ class Fenced:
     # -- the task
 
     def advance(self, facts: Mapping[str, object]) -> None:
-        """The step is done: remember what it found out, stand at the next one, leave. The chain's next message is on its way."""
+        """The step is done: remember what it found out, stand at the next one, leave.
+
+        The chain's next message is on its way, so the sweeper need not send one now.
+        """
         task = t.tasks.c
         known = json.loads(
             self._connection.execute(select(task.facts).where(task.id == self._claim.task_id)).scalar_one()

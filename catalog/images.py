@@ -1,4 +1,4 @@
-"""Images as rows: reading them whole, and the changes that the API makes. What workers change is in `catalog/fenced.py`."""
+"""Images as rows: reading them whole, and the changes that the API makes; a worker's are in `catalog/fenced.py`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

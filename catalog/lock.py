@@ -144,7 +144,7 @@ class RedisLeaseKeeper:
             return self._row.alive(image_id, fence)
 
     def over(self, claim: Claim) -> bool:
-        """By this process's own clock: the key was set no earlier than `began`, so it has not lived longer than this."""
+        """By this process's own clock: the key was set after `began`, so it lives at least until then."""
         deadline = self._deadlines.get(self._key(claim.image_id, claim.fence))
         return deadline is not None and time.monotonic() >= deadline
 
@@ -196,8 +196,8 @@ class ImportLock:
     def enter(self, task_id: str, step: int, worker: str) -> Claim | None:
         """Begin an attempt at `step` of the task, or return None: not ours to run now, for whatever reason.
 
-        One transaction: the fence grows by one, the task counts the attempt, the attempt gets its row. None is the answer
-        while another attempt's lease lives, when the task waits for its next try, stands at another step, or has ended.
+        One transaction: the fence grows by one, the task counts the attempt, the attempt gets its row. The answer is None
+        while another attempt's lease lives, and when the task waits for its next try, stands elsewhere, or has ended.
         """
         if self._elsewhere_alive(task_id):
             return None
@@ -295,7 +295,7 @@ class ImportLock:
         code: str | None = None,
         message: str = "",
     ) -> None:
-        """End the attempt (`done`, `retry`, `failed`, `handed_back`) in a change that began with `hold`; the task stays the holder.
+        """End the attempt (`done`, `retry`, `failed`, `handed_back`) in a change that began with `hold`.
 
         The caller drops the lease (`keeper.drop`) once the change is committed.
         """

@@ -1,4 +1,4 @@
-"""The record of every object key ever written to (import-behaviour §9 P10): what nobody needs becomes garbage, and goes."""
+"""The record of every object key ever written to (import-behaviour §9 P10): what nobody needs goes."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ def discard(connection: Connection, database: Database, which: ColumnElement[boo
 def take_garbage(
     connection: Connection, database: Database, *, again_after: float, limit: int, image_id: str | None = None
 ) -> list[Garbage]:
-    """Choose objects that are due and put off their next turn by `again_after` seconds; of two that ask, one gets each."""
+    """Choose objects that are due, and put off their next turn by `again_after` seconds: nobody else gets them now."""
     obj, now = t.objects.c, database.now()
     due = select(obj.store, obj.object_key).where(obj.state == "garbage", obj.collect_at <= now)
     if image_id is not None:

@@ -33,7 +33,7 @@ class NewTask:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One target store of a task: `state` as in schema.sql, bytes written by the current attempt, the reason if it failed."""
+    """One target store of a task: its state (see schema.sql), bytes given to it by this attempt, why it failed."""
 
     store: str
     state: str
@@ -102,7 +102,10 @@ class Tasks:
         self._database = database
 
     def create(self, new: NewTask) -> None:
-        """Insert the task and its targets; those become the current verdict on their stores (§1.3: subtract at start)."""
+        """Insert the task and its targets, which become the current verdict on their stores (§1.3).
+
+        The caller sends the first message right after the commit, so it counts as sent.
+        """
         now, target = self._database.now(), t.targets.c
         self._connection.execute(
             insert(t.tasks).values(
@@ -124,6 +127,7 @@ class Tasks:
                 phase="waiting for a worker",
                 bytes_done=0,
                 attempt=0,
+                sent_at=now,
                 created_at=now,
                 updated_at=now,
             )
@@ -174,9 +178,9 @@ class Tasks:
         )
         return [Attempt(row.fence, int(row.step), *row[2:]) for row in rows]
 
-    def sent(self, task_id: str) -> None:
-        """Note that the doorbell was rung."""
-        self._connection.execute(update(t.tasks).where(t.tasks.c.id == task_id).values(sent_at=self._database.now()))
+    def not_sent(self, task_id: str) -> None:
+        """Note that nobody was told of the task, so that the next sweep does."""
+        self._connection.execute(update(t.tasks).where(t.tasks.c.id == task_id).values(sent_at=None))
 
     def cancel(self, task_id: str) -> bool:
         """Ask a live task to stop at the next chunk; False when it has ended."""
@@ -188,7 +192,7 @@ class Tasks:
         return bool(asked.rowcount)
 
     def due(self, *, resend_after: float, limit: int) -> list[TaskRecord]:
-        """Live tasks that nobody seems to work on and whose last doorbell is `resend_after` seconds old (celery-notes §8).
+        """Live tasks that nobody seems to work on, whose last doorbell is `resend_after` seconds old (celery-notes §8).
 
         Marked as sent before they are returned: a crash in between costs one period, never a double effect.
         """
