@@ -107,17 +107,6 @@ class Fenced:
                 .values(bytes_done=count, updated_at=now)
             )
 
-    def stop_requested(self) -> str | None:
-        """Why the work should end, if somebody asked for it: the image is deleted, or the task cancelled."""
-        asked = self._connection.execute(
-            select(t.tasks.c.cancel_requested, t.images.c.status)
-            .join(t.images, t.images.c.id == t.tasks.c.image_id)
-            .where(t.tasks.c.id == self._claim.task_id)
-        ).one()
-        if asked.status == "deleted":
-            return "the image was deleted"
-        return "the import was cancelled" if asked.cancel_requested else None
-
     # -- the image
 
     def add_location(self, store: str, key: str, url: str) -> None:

@@ -185,15 +185,11 @@ class Images:
         locations: dict[str, list[Location]] = {i: [] for i in ids}
         for row in self._of(t.locations, ids, order="created_at"):
             locations[row.image_id].append(Location(row.store, row.object_key, row.url))
-        holders = dict(
-            self._connection.execute(
-                select(t.image_locks.c.image_id, t.image_locks.c.os_glance_import_task).where(
-                    t.image_locks.c.image_id.in_(ids), t.image_locks.c.os_glance_import_task.is_not(None)
-                )
-            )
-            .tuples()
-            .all()
+        lock = t.image_locks.c
+        held = select(lock.image_id, lock.os_glance_import_task).where(
+            lock.image_id.in_(ids), lock.os_glance_import_task.is_not(None)
         )
+        holders = {row.image_id: row.os_glance_import_task for row in self._connection.execute(held)}
         importing, failed = self._verdicts(ids)
         return [
             ImageRecord(

@@ -199,7 +199,7 @@ class ImportLock:
         One transaction: the fence grows by one, the task counts the attempt, the attempt gets its row. The answer is None
         while another attempt's lease lives, and when the task waits for its next try, stands elsewhere, or has ended.
         """
-        if self._elsewhere_alive(task_id):
+        if self.busy(task_id):
             return None
         now, lock, task = self._database.now(), t.image_locks.c, t.tasks.c
         with self._database.begin() as connection:
@@ -237,7 +237,8 @@ class ImportLock:
         self.keeper.renew(claim, self.ttl)
         return claim
 
-    def _elsewhere_alive(self, task_id: str) -> bool:
+    def busy(self, task_id: str) -> bool:
+        """Whether a lease that is kept outside the row says that an attempt at the task is alive."""
         if self.keeper.kept_in_row:
             return False
         lock = t.image_locks.c

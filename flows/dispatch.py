@@ -1,13 +1,14 @@
-"""The doorbell: Celery chains that carry a task id, and nothing that could be lost with them (celery-notes §0, §5, §6)."""
+"""The doorbell: Celery chains that carry a task id, and nothing that could be lost with them (celery-notes §5, §6)."""
 
 import logging
 import threading
 import time
-from dataclasses import dataclass
 
 from celery import Celery, chain
+from kombu import Queue
 
 from flows.flow import Flow
+from flows.options import BrokerOptions
 
 log = logging.getLogger(__name__)
 
@@ -15,16 +16,10 @@ QUEUE = "imports"
 COLLECT = "tranship.collect"
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerOptions:
-    """How messages travel. `eager` runs each step in the caller's own thread instead."""
-
-    url: str
-    eager: bool = False
-
-
 def celery_app(options: BrokerOptions) -> Celery:
-    """A Celery application with the settings of celery-notes §5; it knows no tasks yet, which is enough to send."""
+    """A Celery application with the settings of celery-notes §5; it knows no tasks yet, which is enough to send.
+
+    Prefetching is switched off where the broker allows it, and nothing keeps results: the rows do."""
     app = Celery("tranship", broker=options.url, set_as_current=False)
     app.conf.update(
         task_serializer="json",
@@ -35,8 +30,9 @@ def celery_app(options: BrokerOptions) -> Celery:
         task_store_eager_result=False,
         task_reject_on_worker_lost=False,
         task_always_eager=options.eager,
+        task_queues=[Queue(QUEUE, durable=True)],
         task_default_queue=QUEUE,
-        task_create_missing_queues=True,
+        task_create_missing_queues=False,
         task_default_delivery_mode="persistent",
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1},
         worker_prefetch_multiplier=1,

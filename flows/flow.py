@@ -67,14 +67,14 @@ class Flow:
     """An import method.
 
     `admit(runtime, request, image)` raises `NotAdmitted` (or a policy's `Denied`) when the request cannot be taken, and
-    returns the source to store with the task. `undo(task, error)` writes, under the fence, what a failed import leaves behind
-    (import-behaviour §1.6 [R]); both may be called twice.
+    returns the source to store with the task. `undo(tx, error, code, message)` writes, under the fence, what a failed
+    import leaves behind (import-behaviour §1.6 [R]); both may be called twice.
     """
 
     name: str
     steps: tuple[Step, ...]
     admit: Callable[["Runtime", ImportRequest, ImageRecord], str]
-    undo: Callable[[TaskRecord, Exception, Fenced], None]
+    undo: Callable[[Fenced, Exception, str, str], None]
 
     def position(self, step: str) -> int | None:
         """The index of a step by name; None for a name of another version of the program."""

@@ -32,3 +32,11 @@ class LeaseOptions:
     resend_after: float = 60.0
     sweep_interval: float = 10.0
     orphan_grace: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerOptions:
+    """How messages travel. `eager` runs each step in the caller's own thread instead."""
+
+    url: str = "memory://"
+    eager: bool = False
