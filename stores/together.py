@@ -23,14 +23,20 @@ class Together(Generic[T]):
         self._running: dict[str, Future[T]] = {}
 
     def ask(self, calls: Mapping[str, Callable[[], T]], seconds: float) -> dict[str, T | StoreError]:
-        """Return each call's answer or the `StoreError` it raised; `StoreUnavailable` if not done in `seconds`.
+        """Return each call's answer, or the `StoreError` it raised.
 
-        Any other exception of a call is raised here: it is a bug, not an answer.
+        One that is not done after `seconds` has `StoreUnavailable` as its answer. Any other exception of a
+        call is raised here: it is a bug, not an answer.
         """
         with self._lock:
             futures = {id: self._running.get(id) or self._start(id, call) for id, call in calls.items()}
         wait(futures.values(), seconds)
-        return {id: _outcome(id, future, seconds) for id, future in futures.items()}
+        answers: dict[str, T | StoreError] = {}
+        for id, future in futures.items():
+            late = not future.done()
+            error = StoreUnavailable(id, f"no answer within {seconds:g} s") if late else future.exception()
+            answers[id] = error if isinstance(error, StoreError) else future.result()
+        return answers
 
     def _start(self, id: str, call: Callable[[], T]) -> Future[T]:
         future: Future[T] = Future()
@@ -53,10 +59,3 @@ class Together(Generic[T]):
         # Waits until `ask` has noted all that it started.
         with self._lock:
             del self._running[id]
-
-
-def _outcome(id: str, future: Future[T], seconds: float) -> T | StoreError:
-    if not future.done():
-        return StoreUnavailable(id, f"no answer within {seconds:g} s")
-    error = future.exception()
-    return error if isinstance(error, StoreError) else future.result()
