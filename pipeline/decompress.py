@@ -7,7 +7,7 @@ that is truncated, damaged or followed by something else, and never hold more th
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import zstandard
 from zlib_ng import zlib_ng
@@ -16,6 +16,7 @@ from pipeline.chunks import joined
 from pipeline.errors import Corrupt, TooBig
 
 MIB: Final = 1 << 20
+_GZIP_ERROR: Final = cast("type[Exception]", zlib_ng.error)  # its stub says it is an instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Gzip:
     """RFC 1952, any number of members; NUL padding after the last one is ignored, as every gzip does."""
 
     name = "gzip"
-    magic = (b"\x1f\x8b\x08",)
+    magic: tuple[bytes, ...] = (b"\x1f\x8b\x08",)
 
     # `unconsumed_tail` is a copy of the rest of the input after each bounded step: keep the input small.
     _INPUT: Final = 64 * 1024
@@ -107,7 +108,7 @@ class Gzip:
                         member, members = zlib_ng.decompressobj(31), members + 1
                     try:
                         yield member.decompress(data, self._OUTPUT)
-                    except zlib_ng.error as error:
+                    except _GZIP_ERROR as error:
                         raise Corrupt(f"The gzip stream is damaged: {_said(error)}.") from error
                     data = member.unconsumed_tail
                     if member.eof:
@@ -124,7 +125,10 @@ class Zstd:
     """
 
     name = "zstd"
-    magic = (b"\x28\xb5\x2f\xfd", *(bytes((0x50 + i, 0x2A, 0x4D, 0x18)) for i in range(16)))
+    magic: tuple[bytes, ...] = (
+        b"\x28\xb5\x2f\xfd",
+        *(bytes((0x50 + i, 0x2A, 0x4D, 0x18)) for i in range(16)),
+    )
 
     _WINDOW: Final = 128 * MIB
     _BLOCK: Final = 128 * 1024
@@ -144,7 +148,7 @@ class Zstd:
                 yield from self._frame(stream, context)
             elif magic in self.magic:
                 stream.skip(_number(stream.exactly(4)))
-            elif self.magic[0].startswith(magic) or any(known.startswith(magic) for known in self.magic):
+            elif any(known.startswith(magic) for known in self.magic):
                 raise Corrupt("The zstd stream ends too early: it is truncated.")
             else:
                 raise Corrupt("The zstd stream is followed by data that does not belong to it.")
