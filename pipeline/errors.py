@@ -21,9 +21,13 @@ class SourceError(TransferError):
 
 
 class SourceRefused(SourceError):
-    """Policy does not allow this URI, a redirect of it, or the address it leads to."""
+    """Policy does not allow this URI, a redirect of it, or the address it leads to; `reason` says why, alone."""
 
     code = "source_refused"
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class SourceUnreachable(SourceError):
