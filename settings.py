@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.policy import UriRules
-from oslo_config import cfg
-from pipeline.decompress import ExpansionLimit
-from pipeline.sources import HttpOptions
-from pipeline.taps import FormatRules
+from oslo_config import cfg, types
 
 from api.options import ApiOptions
 from flows.methods import FLOWS
 from flows.options import BrokerOptions, ImportOptions, LeaseOptions
+from flows.policy import UriRules
+from pipeline.decompress import ExpansionLimit
+from pipeline.formats import FormatRules
+from pipeline.sources import HttpOptions
 from stores.base import StoreSpec
 
 log = logging.getLogger(__name__)
@@ -130,8 +130,8 @@ def _frozen(conf: Any) -> Settings:
         ),
         expansion=ExpansionLimit(max_bytes=conf.image_size_cap, max_ratio=own.max_expansion_ratio),
         formats=FormatRules(
-            require_match=conf.image_format.require_image_format_match,
-            gpt_nonfatal=tuple(conf.image_format.gpt_safety_checks_nonfatal),
+            require_image_format_match=conf.image_format.require_image_format_match,
+            gpt_safety_checks_nonfatal=frozenset(conf.image_format.gpt_safety_checks_nonfatal),
         ),
         worker_concurrency=own.worker_concurrency,
     )
@@ -234,8 +234,8 @@ _OPTIONS: dict[str, list[Any]] = {
         cfg.ListOpt("disallowed_schemes", default=[], help="Refused schemes, unless some are allowed by name."),
         cfg.ListOpt("allowed_hosts", default=[], help="Hosts of web-download; they may lead to any address."),
         cfg.ListOpt("disallowed_hosts", default=[], help="Refused hosts, unless some are allowed by name."),
-        cfg.ListOpt("allowed_ports", item_type=cfg.types.Port(), default=[80, 443], help="Ports of web-download."),
-        cfg.ListOpt("disallowed_ports", item_type=cfg.types.Port(), default=[], help="Refused ports."),
+        cfg.ListOpt("allowed_ports", item_type=types.Port(), default=[80, 443], help="Ports of web-download."),
+        cfg.ListOpt("disallowed_ports", item_type=types.Port(), default=[], help="Refused ports."),
     ],
     "tranship": [
         cfg.StrOpt("data", default="var", help="Directory for everything that is not configured to be elsewhere."),
@@ -269,6 +269,11 @@ _OPTIONS: dict[str, list[Any]] = {
         cfg.StrOpt("http_user_agent", default=HttpOptions().user_agent, help="What sources are told."),
         cfg.BoolOpt("http_use_env_proxies", default=False, help="Honour http_proxy, https_proxy and no_proxy."),
         cfg.StrOpt("http_ca_file", default="", help="Certificates to trust instead of the system's."),
-        cfg.IntOpt("http_min_rate", default=0, min=0, help="Slowest source to wait for, in bytes a second."),
+        cfg.IntOpt(
+            "http_min_rate",
+            default=HttpOptions().min_rate,
+            min=0,
+            help="Slowest source to wait for, in bytes a second.",
+        ),
     ],
 }

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import redis
-from pipeline.decompress import ExpansionLimit
-from pipeline.sources import HttpOptions
-from pipeline.taps import FormatRules
-from stores.registry import StoreRegistry
 
 from catalog.catalog import Catalog
 from catalog.engine import Database
 from catalog.lock import DatabaseLeaseKeeper, ImportLock, LeaseKeeper, RedisLeaseKeeper
 from flows.options import ImportOptions, LeaseOptions
 from flows.policy import UriPolicy
+from pipeline.decompress import ExpansionLimit
+from pipeline.formats import FormatRules
+from pipeline.sources import HttpOptions
+from stores.registry import StoreRegistry
 
 if TYPE_CHECKING:
     from settings import Settings

@@ -207,7 +207,7 @@ class _Probe:
         """Size of the disk in bytes, None when the headers do not say. Raises `UnsafeImage` for an absurd one."""
         try:
             size = self.inspector.virtual_size
-        except Exception as error:  # noqa: BLE001 - any kind of parse error
+        except Exception as error:
             raise UnsafeImage(f"The {self.name} image does not say its virtual size.") from error
         if size > _MOST:
             raise UnsafeImage(f"The {self.name} image claims a virtual size of {size} bytes.")

@@ -63,9 +63,7 @@ def transfer(
         Facts.of(source_taps)
         facts = Facts.of(taps)
         result = tee.commit()
-    return TransferResult(
-        facts, result.stored, result.failed, read.bytes, written.bytes, found.name if found else None
-    )
+    return TransferResult(facts, result.stored, result.failed, read.bytes, written.bytes, found.name if found else None)
 
 
 def _through(taps: Iterable[Tap], chunks: Iterable[bytes]) -> Iterator[bytes]:

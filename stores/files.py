@@ -79,9 +79,7 @@ class FileWriter(WriteSession):
     `thin` and `file_perm` are as in `stores.filesystem.FilesystemStore`.
     """
 
-    def __init__(
-        self, store: str, directory: Path, key: str, size: int | None, *, thin: bool, file_perm: int
-    ) -> None:
+    def __init__(self, store: str, directory: Path, key: str, size: int | None, *, thin: bool, file_perm: int) -> None:
         super().__init__(store, key, size)
         self._directory = directory
         self._thin = thin

@@ -15,10 +15,11 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """Give up: `code` for programs and `message` for people, who can act on it."""
+    """Give up: `code` for programs and `message` for people, who can act on it. `ours` says that it is a bug."""
 
     code: str
     message: str
+    ours: bool = False
 
 
 def decide(error: BaseException, attempt: int, options: ImportOptions, *, spread: float | None = None) -> Retry | Fail:

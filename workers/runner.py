@@ -7,6 +7,7 @@ undo. Clean-up never lives in a Celery callback, since those are not called when
 import contextlib
 import logging
 import threading
+from collections.abc import Iterator
 
 from catalog.errors import CatalogError, LockLost
 from catalog.lock import Claim
@@ -77,7 +78,7 @@ class Runner:
             monitor.request_stop(Stop.HAND_BACK, why)
 
     @contextlib.contextmanager
-    def _on_duty(self, monitor: Monitor):  # type: ignore[no-untyped-def]
+    def _on_duty(self, monitor: Monitor) -> Iterator[None]:
         with self._guard:
             self._running.add(monitor)
             leaving = self._leaving
@@ -138,7 +139,7 @@ class Runner:
             if monitor.stop is Stop.LOST:
                 log.warning("task %s: stopped: %s", claim.task_id, monitor.why)
                 return None
-            error = Cancelled(monitor.why)
+            error = Cancelled(monitor.why or error.why)
         verdict = decide(error, claim.attempt, self.runtime.options)
         if isinstance(verdict, Retry):
             log.warning("task %s: %s; next attempt in %.0f s", claim.task_id, error, verdict.delay)
@@ -151,7 +152,8 @@ class Runner:
         return self._collect(claim.image_id)
 
     def _fail(self, flow: Flow, claim: Claim, error: Exception, verdict: Fail) -> None:
-        log.error("task %s failed: %s", claim.task_id, verdict.message, exc_info=error)
+        # A trace helps only where the failure is ours; what the world did wrong, the sentence tells.
+        log.error("task %s failed: %s", claim.task_id, verdict.message, exc_info=error if verdict.ours else None)
         with contextlib.suppress(CatalogError), self.runtime.catalog.fenced(claim) as tx:
             flow.undo(tx, error, verdict.code, verdict.message)
             tx.fail(code=verdict.code, message=verdict.message, keep_for=self.runtime.options.task_time_to_live)

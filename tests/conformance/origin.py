@@ -82,9 +82,7 @@ def _answer(origin: Origin, handler: BaseHTTPRequestHandler) -> None:
     return _send(origin, handler, 206, whole[start : end + 1], told)
 
 
-def _send(
-    origin: Origin, handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str]
-) -> None:
+def _send(origin: Origin, handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str]) -> None:
     handler.send_response(status)
     for name, value in ({"Content-Length": str(len(body))} | headers | origin.headers).items():
         if value is not None:

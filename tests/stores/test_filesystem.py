@@ -56,18 +56,14 @@ class TestObjects:
         (tmp_path / KEY).mkdir()
         assert_nothing_at(store, KEY)
 
-    def test_a_file_cut_short_behind_our_back_is_an_error(
-        self, store: FilesystemStore, tmp_path: Path
-    ) -> None:
+    def test_a_file_cut_short_behind_our_back_is_an_error(self, store: FilesystemStore, tmp_path: Path) -> None:
         write(store, KEY, TEXT)
         with store.open(KEY) as reader:
             assert reader.read(4) == TEXT[:4]
             os.truncate(tmp_path / KEY, 4)
             assert "ends after 4 of 16 bytes" in refusal(reader.read, StoreUnavailable, tmp_path)
 
-    @pytest.mark.parametrize(
-        ("configured", "mode"), [(640, 0o640), ("0604", 0o604), (0, 0o666), (None, 0o666)]
-    )
+    @pytest.mark.parametrize(("configured", "mode"), [(640, 0o640), ("0604", 0o604), (0, 0o666), (None, 0o666)])
     def test_the_mode_is_the_configured_octal_number_or_what_the_umask_says(
         self, tmp_path: Path, configured: object, mode: int
     ) -> None:
@@ -114,9 +110,7 @@ class TestFailures:
         text = refusal(lambda: store.create(KEY, 1 << 60), StoreFull, tmp_path)
         assert f"{1 << 60} bytes are announced" in text
 
-    def test_short_writes_are_carried_on(
-        self, store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_short_writes_are_carried_on(self, store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
         real = os.pwrite
         monkeypatch.setattr(os, "pwrite", lambda fd, data, at: real(fd, bytes(data)[:1000], at))
         data = os.urandom(10_500)
@@ -233,14 +227,10 @@ class TestDurability:
         assert named_with == [32]
         assert KEY in names_on_disk
 
-    def test_a_deletion_lasts(
-        self, store: FilesystemStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_deletion_lasts(self, store: FilesystemStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write(store, KEY, TEXT)
         names_at_sync: list[set[str]] = []
-        monkeypatch.setattr(
-            os, "fsync", lambda fd: names_at_sync.append({path.name for path in tmp_path.iterdir()})
-        )
+        monkeypatch.setattr(os, "fsync", lambda fd: names_at_sync.append({path.name for path in tmp_path.iterdir()}))
         store.delete(KEY)
         assert names_at_sync == [{".writing"}]
 
@@ -340,9 +330,7 @@ class TestLostPermission:
             assert content(store, KEY) == TEXT
 
 
-def test_a_read_error_is_translated(
-    store: FilesystemStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_error_is_translated(store: FilesystemStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(store, KEY, TEXT)
 
     def fail(descriptor: int, size: int) -> bytes:
