@@ -161,11 +161,8 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _schema_text() -> str:
-    """schema.sql lies beside the rooms in a checkout and inside `catalog` in an installed wheel."""
-    for place in (_HERE / "schema.sql", _HERE.parent / "schema.sql"):
-        if place.exists():
-            return place.read_text()
-    raise CatalogError("schema.sql is missing from this installation")
+    """schema.sql lies beside this room, in a checkout and where a wheel is installed."""
+    return (_HERE.parent / "schema.sql").read_text()
 
 
 def _statements(script: str) -> Iterator[str]:
