@@ -176,7 +176,7 @@ class HttpStore:
             following = check_url_key(urljoin(url, target).partition("#")[0])
         except ValueError as error:
             raise StoreError(self.id, "the server redirects to what is no URL of an object") from error
-        if url.startswith("https:") and not following.startswith("https:"):
+        if urlsplit(url).scheme == "https" and urlsplit(following).scheme != "https":
             raise StoreDenied(self.id, "the server redirects from https to http")
         return following
 
