@@ -64,7 +64,7 @@ def transfer(
         facts = Facts.of(taps)
         result = tee.commit()
     return TransferResult(
-        facts, result.stored, result.failed, read.bytes, written.bytes, found.name if found else None
+        facts, result.stored, result.failed, read.count, written.count, found.name if found else None
     )
 
 
@@ -76,7 +76,8 @@ def _through(taps: Iterable[Tap], chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class _Counter(Tap):
-    bytes = 0
+    def __init__(self) -> None:
+        self.count = 0
 
     def feed(self, chunk: bytes) -> None:
-        self.bytes += len(chunk)
+        self.count += len(chunk)
