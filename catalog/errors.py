@@ -39,8 +39,9 @@ class LockHeld(CatalogError):
 
     code = "lock_held"
 
-    def __init__(self, image_id: str, task_id: str, until: str) -> None:
-        super().__init__(f"Image {image_id} has active task {task_id}; its lease runs until {until}.")
+    def __init__(self, image_id: str, task_id: str, until: str | None) -> None:
+        state = f"its lease runs until {until}" if until else "it waits for a worker"
+        super().__init__(f"Image {image_id} has active task {task_id}; {state}.")
         self.task_id = task_id
 
 

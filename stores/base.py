@@ -1,18 +1,22 @@
 """The store contract. `tests/conformance/store_contract.py` proves it for every driver, fakes included.
 
-A *key* is a name of 1 to 200 characters from `[A-Za-z0-9._-]`, not starting with a dot: the importer makes it as
-`<image id>.<fence>` (architecture §5.4). Sizes and offsets are bytes.
+A *key* is a name of 1 to 200 characters from `[A-Za-z0-9._-]`, not starting with a dot: the importer makes it
+as `<image id>.<fence>` (architecture §5.4). A driver whose objects are named by others (http) has its own
+rule. A text that is no key of the store is a `ValueError` in every call. Sizes and offsets are bytes.
 
-Errors are `stores.errors.StoreError`, nothing else: a driver translates what its backend raises at the border.
-Retrying is never done here: the error says whether it can help, the caller decides.
+Errors are `stores.errors.StoreError`, nothing else: a driver translates what its backend raises at the
+border. Retrying is never done here: the error says whether it can help, the caller decides.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, Self, TypeAlias, runtime_checkable
 
 CHUNK = 1 << 20
+
+Bytes: TypeAlias = bytes | bytearray | memoryview
+"""What can be written: any flat buffer of bytes, so that a pool can reuse its own."""
 
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 
@@ -47,14 +51,14 @@ class StoredObject:
 class Reader(Protocol):
     """An open object, positioned where `open` was asked to. Iterating yields non-empty chunks until its end.
 
-    A driver whose objects are files also has `fileno()`, which lets a web server send them without copying.
+    Used by one thread at a time. An object that ends before its `size` is an error, never a short success.
     """
 
     size: int
     """Size of the whole object in bytes, whatever the offset."""
 
     def read(self, size: int = CHUNK) -> bytes:
-        """Return at most `size` bytes, `b""` only at the end of the object. Raises `StoreError`."""
+        """Return at most `size` (≥ 1) bytes, `b""` only at the end of the object. Raises `StoreError`."""
 
     def __iter__(self) -> Iterator[bytes]: ...
 
@@ -66,24 +70,44 @@ class Reader(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
+@runtime_checkable
+class FileBacked(Protocol):
+    """A further power of some readers: the kernel can send the object without copying it through us."""
+
+    def fileno(self) -> int:
+        """Return a descriptor positioned where the next `read` would start. The reader closes it."""
+
+
 class Writer(Protocol):
     """One write session (habit H4): nothing is visible under its key before `commit` has returned.
 
     Used by one thread at a time. A process that dies in a session leaves nothing visible; what it may leave
-    behind under a temporary name goes with `Store.delete(key)`.
+    behind under a temporary name goes with `Store.delete(key)`. After a commit, an abort or any error,
+    `write` and `commit` raise `SessionEnded`.
     """
 
-    def write(self, chunk: bytes) -> None:
-        """Append `chunk`. The buffer is the caller's again when this returns. On an error the session can only be aborted."""
+    def write(self, chunk: Bytes) -> None:
+        """Append `chunk`. The buffer is the caller's again when this returns.
+
+        On an error the session can only be aborted.
+
+        Raises `SizeMismatch` as soon as more than the declared size was given.
+        """
 
     def commit(self) -> StoredObject:
-        """Make the object visible and durable. On an error nothing is visible and the session can only be aborted.
+        """Make the object visible and durable.
 
-        Raises `SizeMismatch` when a size was declared and not met, `ObjectExists` when the key was taken meanwhile.
+        On an error nothing is visible and the session can only be aborted.
+
+        Raises `SizeMismatch` when a size was declared and not met, `ObjectExists` when the key was taken
+        meanwhile, `SessionEnded` when the key was deleted meanwhile.
         """
 
     def abort(self) -> None:
-        """Drop the session and all it wrote. Never raises; safe twice; does nothing after a successful `commit`."""
+        """Drop the session and all it wrote.
+
+        Never raises; safe twice; does nothing after a successful `commit`.
+        """
 
 
 @runtime_checkable
@@ -93,7 +117,10 @@ class ReadableStore(Protocol):
     id: str
 
     def open(self, key: str, offset: int = 0) -> Reader:
-        """Open a committed object at `offset` (0 ≤ offset ≤ size). Raises `ObjectNotFound`, `ValueError` for a bad offset."""
+        """Open a committed object at `offset` (0 ≤ offset ≤ size).
+
+        Raises `ObjectNotFound`, `ValueError` for a bad offset.
+        """
 
     def stat(self, key: str) -> ObjectInfo:
         """Tell the size of a committed object. Raises `ObjectNotFound`."""
@@ -102,18 +129,35 @@ class ReadableStore(Protocol):
         """The location of `key`, without any credential; the same text for the same key for ever."""
 
     def probe(self) -> None:
-        """Raise a `StoreError` when the store could not take or give bytes at this moment. Cheap; leaves nothing behind."""
+        """Raise a `StoreError` when the store could not take or give bytes at this moment.
+
+        Cheap; leaves nothing behind.
+        """
 
 
 @runtime_checkable
 class Store(ReadableStore, Protocol):
-    """A store that can be written. Whether a driver is one is the capability that `all_stores` asks for ([R] §3.2)."""
+    """A store that can be written.
+
+    Whether a driver is one is the capability that `all_stores` asks for ([R] §3.2).
+    """
 
     def create(self, key: str, size: int | None = None) -> Writer:
-        """Open a write session. `size` is the promised length in bytes, if known. Raises `ObjectExists`, `StoreFull`, …"""
+        """Open a write session. `size` is the promised length in bytes, if known.
+
+        Raises `ObjectExists`, `StoreFull`, …
+
+        Several sessions may be open on one key: the first to commit wins, the others get `ObjectExists`.
+        """
 
     def delete(self, key: str) -> None:
-        """Remove the object and whatever dead sessions left of it. Removing what is not there is success (204, §3.6)."""
+        """Remove the object and whatever dead sessions left of it.
+
+        Removing what is not there is success (204, §3.6).
+
+        A session that a late writer still has open on `key` is ended: its commit raises `SessionEnded`, so a
+        key that was deleted does not come back.
+        """
 
 
 def check_key(key: str) -> str:

@@ -55,6 +55,12 @@ class SizeMismatch(StoreError):
     code = "store_size_mismatch"
 
 
+class SessionEnded(StoreError):
+    """The write session is over: committed, aborted, broken by an error, or its key was deleted meanwhile."""
+
+    code = "store_session_ended"
+
+
 class StoreUnavailable(StoreError):
     """The backend does not answer, or answers that it cannot at the moment."""
 

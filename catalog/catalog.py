@@ -1,0 +1,83 @@
+"""The catalogue: one database, and the three ways to touch it: to read, to ask, and to work under a fence."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from catalog.engine import Database
+from catalog.fenced import Fenced
+from catalog.images import Images
+from catalog.lock import Claim, ImportLock
+from catalog.objects import Garbage, forget, take_garbage
+from catalog.tasks import NewTask, Tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Tx:
+    """One transaction of the asking side: nothing in it needs, or has, a claim."""
+
+    connection: Connection
+    images: Images
+    tasks: Tasks
+
+
+class Catalog:
+    """The only writer of images, locations, tasks and objects.
+
+    `grace` is how many seconds garbage objects are looked for again after their first deletion.
+    """
+
+    def __init__(self, database: Database, lock: ImportLock, *, grace: float = 3600.0) -> None:
+        self.database = database
+        self.lock = lock
+        self.grace = grace
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        """A transaction that only reads."""
+        with self.database.read() as connection:
+            yield self._tx(connection)
+
+    @contextmanager
+    def begin(self) -> Iterator[Tx]:
+        """A transaction of the asking side: all or nothing."""
+        with self.database.begin() as connection:
+            yield self._tx(connection)
+
+    @contextmanager
+    def fenced(self, claim: Claim) -> Iterator[Fenced]:
+        """A transaction of a worker; its first statement proves the claim. Raises `LockLost`, and then nothing is changed."""
+        with self.database.begin() as connection:
+            self.lock.hold(connection, claim)
+            yield Fenced(connection, self.database, self.lock, claim, grace=self.grace)
+
+    def _tx(self, connection: Connection) -> Tx:
+        return Tx(connection, Images(connection, self.database), Tasks(connection, self.database))
+
+    def request_import(self, new: NewTask) -> None:
+        """Record the wish whole: task, targets, lock and image status, or nothing of it (architecture §6.3).
+
+        Raises `LockHeld` while another task holds the image, `Conflict` when its status forbids an import.
+        """
+        with self.begin() as tx:
+            self.lock.require_free(tx.connection, new.image_id)
+            tx.tasks.create(new)
+            self.lock.claim(tx.connection, new.image_id, new.id)
+            tx.images.start_import(new.image_id)
+
+    def delete_image(self, image_id: str) -> None:
+        """Delete the image; its objects become garbage, its import is told to stop. Raises `NotFound`."""
+        with self.begin() as tx:
+            tx.images.delete(image_id, grace=self.grace)
+
+    def take_garbage(self, *, again_after: float, limit: int, image_id: str | None = None) -> list[Garbage]:
+        """Objects to delete now; each is given to one caller and comes again after `again_after` seconds."""
+        with self.database.begin() as connection:
+            return take_garbage(connection, self.database, again_after=again_after, limit=limit, image_id=image_id)
+
+    def forget(self, garbage: Garbage) -> None:
+        """Drop the record of a deleted object."""
+        with self.database.begin() as connection:
+            forget(connection, garbage)

@@ -1,0 +1,245 @@
+"""Every change that a worker makes, within one fenced transaction (architecture §5.3).
+
+A `Fenced` exists only inside `Catalog.fenced(claim)`, which began with `ImportLock.hold`: the lock row is ours, locked,
+and stays so until the commit. A worker whose fence is no longer the current one never gets here.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, insert, select, update
+
+from catalog import tables as t
+from catalog.engine import Database
+from catalog.errors import Conflict
+from catalog.lock import Claim, ImportLock
+from catalog.objects import UNCLAIMED, discard
+
+
+@dataclass(frozen=True, slots=True)
+class DataFacts:
+    """What is known of an image's data once every byte was seen: bytes, hex digests."""
+
+    size: int
+    virtual_size: int | None
+    checksum: str | None
+    os_hash_algo: str
+    os_hash_value: str
+
+
+class Fenced:
+    """The worker's pen. Image and task are those of the claim."""
+
+    def __init__(
+        self, connection: Connection, database: Database, lock: ImportLock, claim: Claim, *, grace: float
+    ) -> None:
+        self._connection = connection
+        self._database = database
+        self._lock = lock
+        self._claim = claim
+        self._grace = grace
+
+    # -- objects and targets
+
+    def begin_objects(self, keys: Mapping[str, str]) -> None:
+        """Record store → key before the first byte goes there; what earlier attempts left becomes garbage."""
+        self.discard_objects()
+        now = self._database.now()
+        for store, key in keys.items():
+            self._connection.execute(
+                insert(t.objects).values(
+                    store=store,
+                    object_key=key,
+                    image_id=self._claim.image_id,
+                    task_id=self._claim.task_id,
+                    state="writing",
+                    created_at=now,
+                )
+            )
+            self.set_target(store, "copying")
+
+    def object_stored(self, store: str, key: str, size: int) -> None:
+        """The session of this key is committed: `size` bytes are durable."""
+        self._connection.execute(
+            update(t.objects)
+            .where(t.objects.c.store == store, t.objects.c.object_key == key, t.objects.c.state == "writing")
+            .values(state="stored", size=size)
+        )
+
+    def discard_objects(self, store: str | None = None) -> None:
+        """What this task wrote (to one store, or anywhere) and no location names becomes garbage."""
+        obj = t.objects.c
+        which = and_(obj.task_id == self._claim.task_id, obj.state.in_(UNCLAIMED))
+        discard(
+            self._connection,
+            self._database,
+            which if store is None else and_(which, obj.store == store),
+            grace=self._grace,
+        )
+
+    def set_target(self, store: str, state: str, *, code: str | None = None, reason: str = "") -> None:
+        """Write the verdict on one target store; a failed one needs code and reason."""
+        self._connection.execute(
+            update(t.targets)
+            .where(t.targets.c.task_id == self._claim.task_id, t.targets.c.store == store)
+            .values(state=state, error_code=code, reason=reason, updated_at=self._database.now())
+        )
+
+    def progress(self, phase: str, done: int, total: int | None, stores: Mapping[str, int]) -> None:
+        """Show how far the attempt is: bytes read of the source, bytes given to each store."""
+        now = self._database.now()
+        self._connection.execute(
+            update(t.tasks)
+            .where(t.tasks.c.id == self._claim.task_id)
+            .values(
+                phase=phase,
+                bytes_done=done,
+                bytes_total=total,
+                message=f"Copied {done >> 20} MiB",
+                updated_at=now,
+            )
+        )
+        for store, count in stores.items():
+            self._connection.execute(
+                update(t.targets)
+                .where(t.targets.c.task_id == self._claim.task_id, t.targets.c.store == store)
+                .values(bytes_done=count, updated_at=now)
+            )
+
+    # -- the image
+
+    def add_location(self, store: str, key: str, url: str) -> None:
+        """Let the image's data be in `store`, once; the target is done."""
+        here = and_(t.locations.c.image_id == self._claim.image_id, t.locations.c.store == store)
+        if self._connection.execute(select(t.locations.c.store).where(here)).first() is None:
+            self._connection.execute(
+                insert(t.locations).values(
+                    image_id=self._claim.image_id,
+                    store=store,
+                    object_key=key,
+                    url=url,
+                    created_at=self._database.now(),
+                )
+            )
+        self._connection.execute(
+            update(t.objects).where(t.objects.c.store == store, t.objects.c.object_key == key).values(state="located")
+        )
+        self.set_target(store, "done")
+
+    def activate(self, facts: DataFacts) -> None:
+        """importing → active with what is known of the data. Raises `Conflict` when the image moved on (deleted).
+
+        The guard in the database refuses an active image without a location, whoever asks.
+        """
+        moved = self._connection.execute(
+            update(t.images)
+            .where(t.images.c.id == self._claim.image_id, t.images.c.status == "importing")
+            .values(
+                status="active",
+                size=facts.size,
+                virtual_size=facts.virtual_size,
+                checksum=facts.checksum,
+                os_hash_algo=facts.os_hash_algo,
+                os_hash_value=facts.os_hash_value,
+                updated_at=self._database.now(),
+            )
+        )
+        if not moved.rowcount:
+            raise Conflict(f"Image {self._claim.image_id} is no longer being imported.")
+
+    def requeue(self) -> None:
+        """Back to queued, unless it is already or the image is deleted: a rollback may run twice (§1.1 [R])."""
+        self._connection.execute(
+            update(t.images)
+            .where(t.images.c.id == self._claim.image_id, t.images.c.status == "importing")
+            .values(
+                status="queued",
+                size=None,
+                virtual_size=None,
+                checksum=None,
+                os_hash_algo=None,
+                os_hash_value=None,
+                updated_at=self._database.now(),
+            )
+        )
+
+    # -- the task
+
+    def advance(self, facts: Mapping[str, object]) -> None:
+        """The step is done: remember what it found out, stand at the next one, leave.
+
+        The chain's next message is on its way, so the sweeper need not send one now.
+        """
+        task = t.tasks.c
+        known = json.loads(
+            self._connection.execute(select(task.facts).where(task.id == self._claim.task_id)).scalar_one()
+        )
+        now = self._database.now()
+        self._connection.execute(
+            update(t.tasks)
+            .where(task.id == self._claim.task_id)
+            .values(
+                step=self._claim.step + 1,
+                attempt=0,
+                facts=json.dumps(known | dict(facts)),
+                sent_at=now,
+                updated_at=now,
+            )
+        )
+        self._lock.leave(self._connection, self._claim, "done")
+
+    def retry_later(self, delay: float, *, code: str, message: str) -> None:
+        """The attempt failed, another may do better: not before `delay` seconds from now."""
+        self._connection.execute(
+            update(t.tasks)
+            .where(t.tasks.c.id == self._claim.task_id)
+            .values(
+                next_attempt_at=self._database.after(delay),
+                sent_at=None,
+                phase="waiting to try again",
+                message=message,
+                updated_at=self._database.now(),
+            )
+        )
+        self._lock.leave(self._connection, self._claim, "retry", code=code, message=message)
+
+    def hand_back(self, why: str) -> None:
+        """The worker has to go: anybody may take over at once, and the attempt does not count."""
+        self._connection.execute(
+            update(t.tasks)
+            .where(t.tasks.c.id == self._claim.task_id)
+            .values(
+                attempt=self._claim.attempt - 1,
+                sent_at=None,
+                phase="waiting for a worker",
+                updated_at=self._database.now(),
+            )
+        )
+        self._lock.leave(self._connection, self._claim, "handed_back", message=why)
+
+    def succeed(self, message: str, *, keep_for: float) -> None:
+        """End the task well and free the image; the record is kept for `keep_for` seconds."""
+        self._end("success", keep_for, message=message, result=json.dumps({"image_id": self._claim.image_id}))
+        self._lock.leave(self._connection, self._claim, "done")
+        self._lock.free(self._connection, self._claim)
+
+    def fail(self, *, code: str, message: str, keep_for: float) -> None:
+        """End the task with a reason that a user can act on, and free the image."""
+        self._end("failure", keep_for, message=message, error_code=code)
+        self._lock.leave(self._connection, self._claim, "failed", code=code, message=message)
+        self._lock.free(self._connection, self._claim)
+
+    def _end(self, status: str, keep_for: float, **columns: object) -> None:
+        self._connection.execute(
+            update(t.tasks)
+            .where(t.tasks.c.id == self._claim.task_id)
+            .values(
+                status=status,
+                phase="",
+                next_attempt_at=None,
+                updated_at=self._database.now(),
+                expires_at=self._database.after(keep_for),
+                **columns,
+            )
+        )

@@ -1,0 +1,224 @@
+"""Images as rows: reading them whole, and the changes that the API makes; a worker's are in `catalog/fenced.py`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from catalog import tables as t
+from catalog.engine import Database
+from catalog.errors import BadMarker, Conflict, Duplicate, NotFound
+from catalog.objects import discard
+
+IMPORTING = ("pending", "copying")
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """One place that holds an image's data."""
+
+    store: str
+    object_key: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewImage:
+    """What a user may set when an image is made (http-api §4.1)."""
+
+    id: str
+    owner: str | None
+    name: str | None = None
+    visibility: str = "shared"
+    protected: bool = False
+    os_hidden: bool = False
+    container_format: str | None = None
+    disk_format: str | None = None
+    min_disk: int = 0
+    min_ram: int = 0
+    properties: Mapping[str, str | None] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """A snapshot of one image. Times are microseconds; sizes are bytes.
+
+    `importing_to` and `failed` are the stores behind `os_glance_importing_to_stores` and `os_glance_failed_import`,
+    sorted; both are None until the first import, and never again.
+    """
+
+    id: str
+    status: str
+    name: str | None
+    owner: str | None
+    visibility: str
+    protected: bool
+    os_hidden: bool
+    container_format: str | None
+    disk_format: str | None
+    min_disk: int
+    min_ram: int
+    size: int | None
+    virtual_size: int | None
+    checksum: str | None
+    os_hash_algo: str | None
+    os_hash_value: str | None
+    created_at: int
+    updated_at: int
+    deleted_at: int | None
+    properties: Mapping[str, str | None]
+    tags: tuple[str, ...]
+    locations: tuple[Location, ...]
+    import_task: str | None
+    importing_to: tuple[str, ...] | None
+    failed: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageQuery:
+    """Which images a list shows, newest first: at most `limit`, after the image `marker`."""
+
+    limit: int
+    marker: str | None = None
+    names: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = ()
+
+
+class Images:
+    """The images of one database, within one transaction."""
+
+    def __init__(self, connection: Connection, database: Database) -> None:
+        self._connection = connection
+        self._database = database
+
+    def get(self, image_id: str) -> ImageRecord:
+        """One image that is not deleted. Raises `NotFound`."""
+        row = self._connection.execute(
+            select(t.images).where(t.images.c.id == image_id, t.images.c.status != "deleted")
+        ).first()
+        if row is None:
+            raise NotFound(f"No image found with ID {image_id}")
+        return self._whole([row])[0]
+
+    def page(self, query: ImageQuery) -> list[ImageRecord]:
+        """A page of images. Raises `BadMarker`. Six statements, however long the page is."""
+        image = t.images.c
+        wanted: list[ColumnElement[bool]] = [image.status.not_in(("deleted", "killed"))]
+        if query.names:
+            wanted.append(image.name.in_(query.names))
+        if query.statuses:
+            wanted.append(image.status.in_(query.statuses))
+        if query.marker is not None:
+            after = self._connection.execute(
+                select(image.created_at).where(image.id == query.marker, image.status != "deleted")
+            ).scalar()
+            if after is None:
+                raise BadMarker(f"Marker {query.marker} names no image.")
+            wanted.append(or_(image.created_at < after, and_(image.created_at == after, image.id < query.marker)))
+        page = select(t.images).where(*wanted).order_by(image.created_at.desc(), image.id.desc()).limit(query.limit)
+        return self._whole(self._connection.execute(page).all())
+
+    def create(self, new: NewImage) -> ImageRecord:
+        """Insert the image and its (free) lock. Raises `Duplicate`, also for the id of a deleted image."""
+        now = self._connection.execute(select(self._database.now())).scalar_one()
+        base = {c.name: getattr(new, c.name) for c in t.images.c if hasattr(new, c.name)}
+        try:
+            self._connection.execute(insert(t.images).values(**base, status="queued", created_at=now, updated_at=now))
+        except IntegrityError as error:
+            raise Duplicate(f"Image ID {new.id} already exists!") from error
+        self._connection.execute(insert(t.image_locks).values(image_id=new.id, fence=0))
+        if new.properties:
+            rows = [{"image_id": new.id, "name": n, "value": v} for n, v in new.properties.items()]
+            self._connection.execute(insert(t.image_properties), rows)
+        if new.tags:
+            self._connection.execute(insert(t.image_tags), [{"image_id": new.id, "tag": x} for x in set(new.tags)])
+        return self.get(new.id)
+
+    def start_import(self, image_id: str) -> None:
+        """queued → importing, in the transaction that makes the task (import-behaviour §1.3 [R]). Raises `Conflict`."""
+        moved = self._connection.execute(
+            update(t.images)
+            .where(t.images.c.id == image_id, t.images.c.status == "queued")
+            .values(status="importing", updated_at=self._database.now())
+        )
+        if not moved.rowcount:
+            raise Conflict(f"Image {image_id} is not in status queued, so nothing can be imported into it.")
+
+    def delete(self, image_id: str, *, grace: float) -> None:
+        """Delete the image in any state (§1.8): its data becomes garbage, a running import is told to stop.
+
+        `grace` is how long, in seconds, a late writer's object is looked for. Raises `NotFound`.
+        """
+        now, image = self._database.now(), t.images.c
+        deleted = self._connection.execute(
+            update(t.images)
+            .where(image.id == image_id, image.status != "deleted")
+            .values(status="deleted", deleted_at=now, updated_at=now)
+        )
+        if not deleted.rowcount:
+            raise NotFound(f"No image found with ID {image_id}")
+        task = t.tasks.c
+        self._connection.execute(
+            update(t.tasks)
+            .where(task.image_id == image_id, task.status.in_(("pending", "processing")))
+            .values(cancel_requested=True, next_attempt_at=None, sent_at=None)
+        )
+        self._connection.execute(delete(t.locations).where(t.locations.c.image_id == image_id))
+        located = and_(t.objects.c.image_id == image_id, t.objects.c.state == "located")
+        discard(self._connection, self._database, located, grace=grace)
+
+    # -- assembling records
+
+    def _whole(self, rows: Sequence[Row[Any]]) -> list[ImageRecord]:
+        if not rows:
+            return []
+        ids = [row.id for row in rows]
+        properties: dict[str, dict[str, str | None]] = {i: {} for i in ids}
+        for row in self._of(t.image_properties, ids):
+            properties[row.image_id][row.name] = row.value
+        tags: dict[str, list[str]] = {i: [] for i in ids}
+        for row in self._of(t.image_tags, ids):
+            tags[row.image_id].append(row.tag)
+        locations: dict[str, list[Location]] = {i: [] for i in ids}
+        for row in self._of(t.locations, ids, order="created_at"):
+            locations[row.image_id].append(Location(row.store, row.object_key, row.url))
+        lock = t.image_locks.c
+        held = select(lock.image_id, lock.os_glance_import_task).where(
+            lock.image_id.in_(ids), lock.os_glance_import_task.is_not(None)
+        )
+        holders = {row.image_id: row.os_glance_import_task for row in self._connection.execute(held)}
+        importing, failed = self._verdicts(ids)
+        return [
+            ImageRecord(
+                **row._mapping,
+                properties=properties[row.id],
+                tags=tuple(sorted(tags[row.id])),
+                locations=tuple(locations[row.id]),
+                import_task=holders.get(row.id),
+                importing_to=importing.get(row.id),
+                failed=failed.get(row.id),
+            )
+            for row in rows
+        ]
+
+    def _of(self, table: Any, ids: Sequence[str], order: str | None = None) -> Sequence[Row[Any]]:
+        wanted = select(table).where(table.c.image_id.in_(ids))
+        return self._connection.execute(wanted.order_by(table.c[order]) if order else wanted).all()
+
+    def _verdicts(self, ids: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+        importing: dict[str, list[str]] = {}
+        failed: dict[str, list[str]] = {}
+        target = t.targets.c
+        current = select(target.image_id, target.store, target.state).where(
+            target.image_id.in_(ids), target.current.is_(True)
+        )
+        for image_id, store, state in self._connection.execute(current.order_by(target.store)):
+            to, bad = importing.setdefault(image_id, []), failed.setdefault(image_id, [])
+            if state in IMPORTING:
+                to.append(store)
+            elif state == "failed":
+                bad.append(store)
+        return {i: tuple(s) for i, s in importing.items()}, {i: tuple(s) for i, s in failed.items()}

@@ -1,0 +1,258 @@
+"""Tasks as rows: how they are asked for, shown, found by the sweeper, and what a user may do to them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, or_, select, update
+
+from catalog import tables as t
+from catalog.engine import Database
+from catalog.errors import NotFound
+
+LIVE = ("pending", "processing")
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A wish, as the API records it. `input` is shown to users (secrets masked); `source` is for the worker alone."""
+
+    id: str
+    image_id: str
+    flow: str
+    stores: tuple[str, ...]
+    input: Mapping[str, object]
+    source: str
+    all_stores_must_succeed: bool
+    owner: str | None
+    user_id: str | None
+    request_id: str | None
+    type: str = "api_image_import"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One target store of a task: its state (see schema.sql), bytes given to it by this attempt, why it failed."""
+
+    store: str
+    state: str
+    bytes_done: int
+    error_code: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One time that a worker entered the lock."""
+
+    fence: int
+    step: int
+    number: int
+    worker: str
+    outcome: str
+    message: str
+    started_at: int
+    ended_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """A snapshot of one task with its targets, in the order of the request. Times are microseconds."""
+
+    id: str
+    image_id: str
+    type: str
+    flow: str
+    step: int
+    status: str
+    owner: str | None
+    user_id: str | None
+    request_id: str | None
+    input: Mapping[str, Any]
+    source: str
+    facts: Mapping[str, Any]
+    result: Mapping[str, Any] | None
+    message: str
+    error_code: str | None
+    all_stores_must_succeed: bool
+    cancel_requested: bool
+    phase: str
+    bytes_done: int
+    bytes_total: int | None
+    attempt: int
+    sent_at: int | None
+    next_attempt_at: int | None
+    created_at: int
+    updated_at: int
+    expires_at: int | None
+    targets: tuple[Target, ...]
+
+    @property
+    def live(self) -> bool:
+        """Whether the task can still change."""
+        return self.status in LIVE
+
+
+class Tasks:
+    """The tasks of one database, within one transaction."""
+
+    def __init__(self, connection: Connection, database: Database) -> None:
+        self._connection = connection
+        self._database = database
+
+    def create(self, new: NewTask) -> None:
+        """Insert the task and its targets, which become the current verdict on their stores (§1.3).
+
+        The caller sends the first message right after the commit, so it counts as sent.
+        """
+        now, target = self._database.now(), t.targets.c
+        self._connection.execute(
+            insert(t.tasks).values(
+                id=new.id,
+                image_id=new.image_id,
+                type=new.type,
+                flow=new.flow,
+                step=0,
+                status="pending",
+                owner=new.owner,
+                user_id=new.user_id,
+                request_id=new.request_id,
+                input=json.dumps(new.input),
+                source=new.source,
+                facts="{}",
+                message="",
+                all_stores_must_succeed=new.all_stores_must_succeed,
+                cancel_requested=False,
+                phase="waiting for a worker",
+                bytes_done=0,
+                attempt=0,
+                sent_at=now,
+                created_at=now,
+                updated_at=now,
+            )
+        )
+        self._connection.execute(
+            update(t.targets)
+            .where(target.image_id == new.image_id, target.store.in_(new.stores), target.current.is_(True))
+            .values(current=False)
+        )
+        for position, store in enumerate(new.stores):
+            self._connection.execute(
+                insert(t.targets).values(
+                    task_id=new.id,
+                    image_id=new.image_id,
+                    store=store,
+                    position=position,
+                    state="pending",
+                    current=True,
+                    bytes_done=0,
+                    reason="",
+                    updated_at=now,
+                )
+            )
+
+    def get(self, task_id: str) -> TaskRecord:
+        """One task. Raises `NotFound`."""
+        row = self._connection.execute(select(t.tasks).where(t.tasks.c.id == task_id)).first()
+        if row is None:
+            raise NotFound(f"No task found with ID {task_id}")
+        return self._whole([row])[0]
+
+    def of_image(self, image_id: str) -> list[TaskRecord]:
+        """The image's tasks that are not forgotten yet, oldest first (http-api §6.3)."""
+        task = t.tasks.c
+        kept = or_(task.expires_at.is_(None), task.expires_at > self._database.now())
+        rows = self._connection.execute(
+            select(t.tasks).where(task.image_id == image_id, kept).order_by(task.created_at, task.id)
+        ).all()
+        return self._whole(rows)
+
+    def attempts(self, task_id: str) -> list[Attempt]:
+        """Every attempt at the task, in the order of their fences."""
+        a = t.attempts.c
+        rows = self._connection.execute(
+            select(a.fence, a.step, a.number, a.worker, a.outcome, a.message, a.started_at, a.ended_at)
+            .where(a.task_id == task_id)
+            .order_by(a.fence)
+        )
+        return [Attempt(row.fence, int(row.step), *row[2:]) for row in rows]
+
+    def not_sent(self, task_id: str) -> None:
+        """Note that nobody was told of the task, so that the next sweep does."""
+        self._connection.execute(update(t.tasks).where(t.tasks.c.id == task_id).values(sent_at=None))
+
+    def cancel(self, task_id: str) -> bool:
+        """Ask a live task to stop at the next chunk; False when it has ended."""
+        asked = self._connection.execute(
+            update(t.tasks)
+            .where(t.tasks.c.id == task_id, t.tasks.c.status.in_(LIVE))
+            .values(cancel_requested=True, next_attempt_at=None, sent_at=None)
+        )
+        return bool(asked.rowcount)
+
+    def stop_requested(self, task_id: str) -> str | None:
+        """Why work on the task should end, if somebody asked for it: its image is deleted, or it is cancelled."""
+        asked = self._connection.execute(
+            select(t.tasks.c.cancel_requested, t.images.c.status)
+            .join(t.images, t.images.c.id == t.tasks.c.image_id)
+            .where(t.tasks.c.id == task_id)
+        ).one()
+        if asked.status == "deleted":
+            return "the image was deleted"
+        return "the import was cancelled" if asked.cancel_requested else None
+
+    def due(self, *, resend_after: float, limit: int) -> list[TaskRecord]:
+        """Live tasks that nobody seems to work on, whose last doorbell is `resend_after` seconds old (celery-notes §8).
+
+        Marked as sent before they are returned: a crash in between costs one period, never a double effect.
+        """
+        task, lock, now = t.tasks.c, t.image_locks.c, self._database.now()
+        unattended = or_(lock.owner.is_(None), lock.expires_at <= now)
+        rows = self._connection.execute(
+            select(task.id)
+            .join(t.image_locks, lock.os_glance_import_task == task.id)
+            .where(
+                task.status.in_(LIVE),
+                unattended,
+                or_(task.next_attempt_at.is_(None), task.next_attempt_at <= now),
+                or_(task.sent_at.is_(None), task.sent_at <= self._database.after(-resend_after)),
+            )
+            .order_by(task.created_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True, of=t.tasks)
+        ).scalars()
+        found = list(rows)
+        if not found:
+            return []
+        marked = self._connection.execute(
+            update(t.tasks).where(task.id.in_(found)).values(sent_at=now).returning(t.tasks)
+        ).all()
+        return self._whole(marked)
+
+    def _whole(self, rows: Sequence[Row[Any]]) -> list[TaskRecord]:
+        if not rows:
+            return []
+        target = t.targets.c
+        targets: dict[str, list[Target]] = {row.id: [] for row in rows}
+        for row in self._connection.execute(
+            select(
+                target.task_id,
+                target.store,
+                target.state,
+                target.bytes_done,
+                target.error_code,
+                target.reason,
+            )
+            .where(target.task_id.in_(targets))
+            .order_by(target.position)
+        ):
+            targets[row.task_id].append(Target(*row[1:]))
+        return [_record(row, tuple(targets[row.id])) for row in rows]
+
+
+def _record(row: Row[Any], targets: tuple[Target, ...]) -> TaskRecord:
+    columns = dict(row._mapping)
+    for name in ("input", "facts", "result"):
+        columns[name] = json.loads(columns[name]) if columns[name] is not None else None
+    return TaskRecord(**columns, targets=targets)

@@ -1,0 +1,86 @@
+"""What a flow is: a named, ordered list of steps that can each be run again, with an undo and a rule of admission.
+
+A step works first and records afterwards: `run` may take hours and holds no transaction; what it returns is applied in
+the same fenced transaction that moves the task on. A crash at any moment therefore leaves a step either done or not begun.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from catalog.catalog import Catalog
+from catalog.fenced import Fenced
+from catalog.images import ImageRecord
+from catalog.lock import Claim
+from catalog.tasks import TaskRecord
+from flows.monitor import Monitor
+
+if TYPE_CHECKING:
+    from flows.runtime import Runtime
+
+Facts = Mapping[str, object]
+Record = Callable[[Fenced], Facts]
+"""Writes what a step did, under the fence, and tells what later steps need to know (as JSON)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """An import as a client asks for it (http-api §6.1). `stores` is None when the body names none.
+
+    `body` is what was sent, for the task's `input`; `store_header` is `X-Image-Meta-Store`.
+    """
+
+    method: str
+    uri: str | None = None
+    stores: tuple[str, ...] | None = None
+    all_stores: bool = False
+    all_stores_must_succeed: bool = True
+    store_header: str | None = None
+    body: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """What a step may touch: the wired objects, its task as it stood on entering, the proof of the lock, and its monitor."""
+
+    runtime: "Runtime"
+    task: TaskRecord
+    claim: Claim
+    monitor: Monitor
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalogue of the runtime."""
+        return self.runtime.catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One re-runnable step."""
+
+    name: str
+    run: Callable[[StepContext], Record]
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """An import method.
+
+    `admit(runtime, request, image)` raises `NotAdmitted` (or a policy's `Denied`) when the request cannot be taken, and
+    returns the source to store with the task. `undo(tx, error, code, message)` writes, under the fence, what a failed
+    import leaves behind (import-behaviour §1.6 [R]); both may be called twice.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    admit: Callable[["Runtime", ImportRequest, ImageRecord], str]
+    undo: Callable[[Fenced, Exception, str, str], None]
+
+    def position(self, step: str) -> int | None:
+        """The index of a step by name; None for a name of another version of the program."""
+        names = [s.name for s in self.steps]
+        return names.index(step) if step in names else None
+
+    def task_names(self, from_step: int = 0) -> list[str]:
+        """The Celery names of the steps from `from_step` on."""
+        return [f"{self.name}.{step.name}" for step in self.steps[from_step:]]

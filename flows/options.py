@@ -1,0 +1,42 @@
+"""The options of importing, as frozen values. `settings.py` fills them from files, the environment and flags."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What every import obeys. Sizes are bytes, times are seconds.
+
+    `md5` fills the legacy `checksum`; `os_hash_*` is the authoritative hash (import-behaviour §1.4).
+    """
+
+    methods: tuple[str, ...] = ("web-download",)
+    hashing_algorithm: str = "sha512"
+    md5: bool = True
+    image_size_cap: int = 1 << 40
+    location_quota: int = 10
+    task_time_to_live: float = 48 * 3600.0
+    max_attempts: int = 5
+    retry_base: float = 5.0
+    retry_cap: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseOptions:
+    """How long a silent worker keeps an image, and where expiry is kept (`database` or `redis`). Times are seconds."""
+
+    keeper: str = "database"
+    redis_url: str = ""
+    ttl: float = 60.0
+    progress_interval: float = 1.0
+    resend_after: float = 60.0
+    sweep_interval: float = 10.0
+    orphan_grace: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerOptions:
+    """How messages travel. `eager` runs each step in the caller's own thread instead."""
+
+    url: str = "memory://"
+    eager: bool = False

@@ -1,0 +1,75 @@
+"""Asking for an import: checks, one transaction, one knock (architecture §6.1 to §6.4)."""
+
+import contextlib
+import uuid
+from dataclasses import dataclass
+
+from pipeline.uris import mask
+
+from catalog.errors import CatalogError
+from catalog.images import ImageRecord
+from catalog.tasks import NewTask
+from flows.admission import choose_stores
+from flows.dispatch import Dispatcher
+from flows.errors import BadImportRequest
+from flows.flow import ImportRequest
+from flows.methods import FLOWS
+from flows.runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """On whose behalf a task runs."""
+
+    project: str | None = None
+    user: str | None = None
+    request_id: str | None = None
+
+
+def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request: ImportRequest, who: Requester) -> str:
+    """Record the import of `image` and wake a worker; the id of the task is returned.
+
+    Everything that can be known to be wrong is refused before the first row is written: `NotAdmitted`, a policy's
+    `Denied`, `LockHeld`, `Conflict`. Once this returns, the import survives the loss of every message and process.
+    """
+    if request.method not in runtime.options.methods:
+        offered = ", ".join(runtime.options.methods)
+        raise BadImportRequest(f"'method.name' is {request.method!r}; this service offers: {offered}.")
+    flow = FLOWS[request.method]
+    source = flow.admit(runtime, request, image)
+    stores = choose_stores(
+        request,
+        ids=runtime.stores.ids(),
+        writable=runtime.stores.writable_ids(),
+        default=runtime.stores.default,
+        quota=runtime.options.location_quota,
+    )
+    task_id = str(uuid.uuid4())
+    runtime.catalog.request_import(
+        NewTask(
+            id=task_id,
+            image_id=image.id,
+            flow=flow.name,
+            stores=stores,
+            input={"image_id": image.id, "import_req": _shown(request), "backend": list(stores)},
+            source=source,
+            all_stores_must_succeed=request.all_stores_must_succeed,
+            owner=who.project,
+            user_id=who.user,
+            request_id=who.request_id,
+        )
+    )
+    if not dispatcher.send(flow, task_id):
+        # The wish is recorded; without this note the sweeper would only wait longer before it rings.
+        with contextlib.suppress(CatalogError), runtime.catalog.begin() as tx:
+            tx.tasks.not_sent(task_id)
+    return task_id
+
+
+def _shown(request: ImportRequest) -> dict[str, object]:
+    """The body as it came, without the credentials that a URI may hold (import-behaviour §1.9 [R])."""
+    body = dict(request.body or {"method": {"name": request.method, "uri": request.uri}})
+    method = body.get("method")
+    if isinstance(method, dict) and isinstance(method.get("uri"), str):
+        body["method"] = method | {"uri": mask(method["uri"])}
+    return body

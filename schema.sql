@@ -1,0 +1,203 @@
+-- Tranship's truth: the common subset of PostgreSQL and SQLite, loaded as it stands into either.
+-- `catalog/tables.py` mirrors it, and a test compares the two on both databases.
+-- The rules that need a trigger are written per database in `catalog/guards_*.sql`.
+--
+-- Times are BIGINT: microseconds since 1970-01-01T00:00:00Z by the *database's* clock, so that workers on many hosts
+-- never compare clocks. In psql: to_timestamp(created_at / 1e6). Sizes and counts of bytes are BIGINT too.
+
+CREATE TABLE schema_version (
+    version BIGINT PRIMARY KEY
+);
+INSERT INTO schema_version (version) VALUES (1);
+
+-- An image, as users see it. Moves between states (import-behaviour §1.1):
+--   queued       made, no data                     -> saving, uploading, importing, active, deleted
+--   saving       an upload is being received       -> active, killed, deleted, queued
+--   uploading    data is staged, not yet imported  -> importing, queued, deleted
+--   importing    a task brings the data            -> active, queued, uploading, deleted
+--   active       data is complete and readable     -> deactivated, pending_delete, deleted
+--   deactivated  as active, but readable by admins -> active, deleted
+--   killed, pending_delete                         -> deleted (pending_delete also -> active)
+--   deleted      kept so that an id is never used twice
+CREATE TABLE images (
+    id               TEXT    PRIMARY KEY,
+    status           TEXT    NOT NULL,
+    name             TEXT,
+    owner            TEXT,
+    visibility       TEXT    NOT NULL,
+    protected        BOOLEAN NOT NULL,
+    os_hidden        BOOLEAN NOT NULL,
+    container_format TEXT,
+    disk_format      TEXT,
+    min_disk         BIGINT  NOT NULL,                     -- GB
+    min_ram          BIGINT  NOT NULL,                     -- MB
+    size             BIGINT,                               -- bytes
+    virtual_size     BIGINT,                               -- bytes
+    checksum         TEXT,                                 -- md5, hex
+    os_hash_algo     TEXT,
+    os_hash_value    TEXT,                                 -- hex; the authoritative hash
+    created_at       BIGINT  NOT NULL,
+    updated_at       BIGINT  NOT NULL,
+    deleted_at       BIGINT,
+    CONSTRAINT image_status CHECK (status IN
+        ('queued', 'saving', 'uploading', 'importing', 'active', 'deactivated', 'killed', 'pending_delete', 'deleted')),
+    CONSTRAINT image_visibility CHECK (visibility IN ('public', 'private', 'shared', 'community')),
+    CONSTRAINT image_queued_has_no_size CHECK (status <> 'queued' OR (size IS NULL AND virtual_size IS NULL)),
+    CONSTRAINT image_with_data_has_formats CHECK (status NOT IN ('saving', 'importing', 'active', 'deactivated')
+        OR (container_format IS NOT NULL AND disk_format IS NOT NULL)),
+    CONSTRAINT image_active_is_whole CHECK (status NOT IN ('active', 'deactivated') OR size IS NOT NULL),
+    CONSTRAINT image_deleted_at CHECK ((status = 'deleted') = (deleted_at IS NOT NULL)),
+    CONSTRAINT image_numbers CHECK (min_disk >= 0 AND min_ram >= 0 AND size >= 0 AND virtual_size >= 0)
+);
+CREATE INDEX images_by_age ON images (created_at, id);
+CREATE INDEX images_by_name ON images (name);
+
+CREATE TABLE image_properties (
+    image_id TEXT NOT NULL REFERENCES images (id),
+    name     TEXT NOT NULL,
+    value    TEXT,
+    PRIMARY KEY (image_id, name),
+    -- These are views of rows (targets, image_locks), never stored: nobody can forge them.
+    CONSTRAINT property_not_reserved CHECK (substr(name, 1, 9) <> 'os_glance' AND name <> 'stores')
+);
+
+CREATE TABLE image_tags (
+    image_id TEXT NOT NULL REFERENCES images (id),
+    tag      TEXT NOT NULL,
+    PRIMARY KEY (image_id, tag)
+);
+
+-- Where the data of an image is. A store holds an object of an image at most once.
+CREATE TABLE locations (
+    image_id   TEXT   NOT NULL REFERENCES images (id),
+    store      TEXT   NOT NULL,
+    object_key TEXT   NOT NULL,
+    url        TEXT   NOT NULL,                            -- never with a credential
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (image_id, store, object_key),
+    CONSTRAINT location_object_used_once UNIQUE (store, object_key)
+);
+
+-- One request to bring an image's data somewhere. The row is the job; a message is only a doorbell.
+--   pending     accepted, no worker has begun        -> processing, failure
+--   processing  at least one attempt has begun       -> success, failure
+--   success, failure                                 final
+-- `step` is the next step of the flow to run: what is before it is done and never runs again.
+CREATE TABLE tasks (
+    id                      TEXT    PRIMARY KEY,
+    image_id                TEXT    NOT NULL REFERENCES images (id),
+    type                    TEXT    NOT NULL,
+    flow                    TEXT    NOT NULL,              -- a name in flows.FLOWS
+    step                    BIGINT  NOT NULL,
+    status                  TEXT    NOT NULL,
+    owner                   TEXT,                          -- project of the requester
+    user_id                 TEXT,
+    request_id              TEXT,
+    input                   TEXT    NOT NULL,              -- JSON, secrets masked: what users see
+    source                  TEXT    NOT NULL,              -- what the worker reads; never shown
+    facts                   TEXT    NOT NULL,              -- JSON: what finished steps found out
+    result                  TEXT,                          -- JSON
+    message                 TEXT    NOT NULL,
+    error_code              TEXT,
+    all_stores_must_succeed BOOLEAN NOT NULL,
+    cancel_requested        BOOLEAN NOT NULL,
+    phase                   TEXT    NOT NULL,              -- what it does right now, for people
+    bytes_done              BIGINT  NOT NULL,              -- read from the source
+    bytes_total             BIGINT,                        -- promised by the source, if it did
+    attempt                 BIGINT  NOT NULL,              -- tries of the current step
+    sent_at                 BIGINT,                        -- last doorbell; null = none yet
+    next_attempt_at         BIGINT,                        -- not before; null = at once
+    created_at              BIGINT  NOT NULL,
+    updated_at              BIGINT  NOT NULL,
+    expires_at              BIGINT,                        -- when a finished task is forgotten
+    CONSTRAINT task_status CHECK (status IN ('pending', 'processing', 'success', 'failure')),
+    CONSTRAINT task_numbers CHECK (step >= 0 AND attempt >= 0 AND bytes_done >= 0 AND bytes_total >= 0),
+    CONSTRAINT task_end CHECK ((status IN ('success', 'failure')) = (expires_at IS NOT NULL)),
+    CONSTRAINT task_failure_has_reason CHECK (status <> 'failure' OR (error_code IS NOT NULL AND message <> ''))
+);
+-- An image is brought by one task at a time.
+CREATE UNIQUE INDEX one_live_task_per_image ON tasks (image_id) WHERE status IN ('pending', 'processing');
+CREATE INDEX tasks_of_image ON tasks (image_id, created_at);
+CREATE INDEX tasks_to_send ON tasks (sent_at) WHERE status IN ('pending', 'processing');
+
+-- One target store of one task. `current` marks the newest verdict on this image and store; the current rows are what
+-- users see as os_glance_importing_to_stores (pending, copying) and os_glance_failed_import (failed).
+--   pending -> copying -> done | failed;  undone: not at fault, but taken back with the rest
+CREATE TABLE targets (
+    task_id    TEXT    NOT NULL REFERENCES tasks (id),
+    image_id   TEXT    NOT NULL REFERENCES images (id),
+    store      TEXT    NOT NULL,
+    position   BIGINT  NOT NULL,                           -- order of the request
+    state      TEXT    NOT NULL,
+    current    BOOLEAN NOT NULL,
+    bytes_done BIGINT  NOT NULL,
+    error_code TEXT,
+    reason     TEXT    NOT NULL,
+    updated_at BIGINT  NOT NULL,
+    PRIMARY KEY (task_id, store),
+    CONSTRAINT target_state CHECK (state IN ('pending', 'copying', 'done', 'failed', 'undone')),
+    CONSTRAINT target_failure_has_reason CHECK (state <> 'failed' OR (error_code IS NOT NULL AND reason <> ''))
+);
+CREATE UNIQUE INDEX one_current_target_per_store ON targets (image_id, store) WHERE current;
+
+-- The lock: a lease on an image, held by a task, exercised by one attempt at a time. The row outlives every holder,
+-- so its fence never repeats; a guard refuses to lower it.
+CREATE TABLE image_locks (
+    image_id              TEXT   PRIMARY KEY REFERENCES images (id),
+    os_glance_import_task TEXT   REFERENCES tasks (id),    -- the holder, shown to users; null = free
+    owner                 TEXT,                            -- the worker at it; null = nobody right now
+    fence                 BIGINT NOT NULL,
+    acquired_at           BIGINT,
+    heartbeat_at          BIGINT,
+    expires_at            BIGINT,
+    CONSTRAINT lock_fence CHECK (fence >= 0),
+    CONSTRAINT lock_owner_works_for_holder CHECK (owner IS NULL OR os_glance_import_task IS NOT NULL),
+    CONSTRAINT lock_lease_has_end CHECK ((owner IS NULL) = (expires_at IS NULL)),
+    CONSTRAINT lock_holder_since CHECK ((os_glance_import_task IS NULL) = (acquired_at IS NULL))
+);
+CREATE INDEX locks_by_expiry ON image_locks (expires_at);
+
+-- Every time a worker entered the lock, and how it ended.
+--   running; done: the step is finished; retry: failed, will be tried again; failed: given up;
+--   handed_back: the worker was asked to stop; lost: its lease ran out
+CREATE TABLE attempts (
+    image_id   TEXT   NOT NULL REFERENCES images (id),
+    fence      BIGINT NOT NULL,
+    task_id    TEXT   NOT NULL REFERENCES tasks (id),
+    step       TEXT   NOT NULL,
+    number     BIGINT NOT NULL,
+    worker     TEXT   NOT NULL,
+    outcome    TEXT   NOT NULL,
+    error_code TEXT,
+    message    TEXT   NOT NULL,
+    started_at BIGINT NOT NULL,
+    ended_at   BIGINT,
+    PRIMARY KEY (image_id, fence),
+    CONSTRAINT attempt_outcome CHECK (outcome IN ('running', 'done', 'retry', 'failed', 'handed_back', 'lost')),
+    CONSTRAINT attempt_end CHECK ((outcome = 'running') = (ended_at IS NULL))
+);
+CREATE UNIQUE INDEX one_running_attempt_per_image ON attempts (image_id) WHERE outcome = 'running';
+CREATE INDEX attempts_of_task ON attempts (task_id, fence);
+
+-- Every object key, recorded before its first byte is written, so that no crash can leave bytes nobody knows of.
+--   writing  a session may be open
+--   stored   the session is committed, no location names it yet
+--   located  a location names it
+--   garbage  to be deleted; deleted again after a grace period, for a writer that woke up late; then forgotten
+CREATE TABLE objects (
+    store      TEXT   NOT NULL,
+    object_key TEXT   NOT NULL,
+    image_id   TEXT   NOT NULL REFERENCES images (id),
+    task_id    TEXT   REFERENCES tasks (id),
+    state      TEXT   NOT NULL,
+    size       BIGINT,
+    created_at BIGINT NOT NULL,
+    collect_at BIGINT,                                     -- garbage: when to delete next
+    forget_at  BIGINT,                                     -- garbage: when the grace period ends
+    PRIMARY KEY (store, object_key),
+    CONSTRAINT object_state CHECK (state IN ('writing', 'stored', 'located', 'garbage')),
+    CONSTRAINT object_garbage_is_collected CHECK ((state = 'garbage') = (collect_at IS NOT NULL AND forget_at IS NOT NULL))
+);
+CREATE INDEX objects_of_task ON objects (task_id);
+CREATE INDEX objects_of_image ON objects (image_id);
+CREATE INDEX objects_to_collect ON objects (collect_at) WHERE state = 'garbage';

@@ -1,0 +1,274 @@
+"""Every option there is: read from INI files and the environment, turned once into frozen values.
+
+Sections and names are Glance's wherever Glance has the option, so that an operator's glance-api.conf is understood; what
+Glance has not is in `[tranship]`. Each option can also come from the environment as `OS_<SECTION>__<OPTION>`, for example
+`OS_DATABASE__CONNECTION` or `OS_DEFAULT__ENABLED_BACKENDS`, which wins over the file. What is not set follows from the
+data directory: an SQLite database, an in-process broker and three file stores under it. Only the roots read this module.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.policy import UriRules
+from oslo_config import cfg
+from pipeline.decompress import ExpansionLimit
+from pipeline.sources import HttpOptions
+from pipeline.taps import FormatRules
+
+from api.options import ApiOptions
+from flows.methods import FLOWS
+from flows.options import BrokerOptions, ImportOptions, LeaseOptions
+from stores.base import StoreSpec
+
+log = logging.getLogger(__name__)
+
+EMBEDDED_STORES = ("a", "b", "c")
+"""What there is to try with when no store is configured."""
+
+
+class BadSettings(Exception):
+    """An option makes no sense; the text names it and says what is expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of it. `data` is the directory under which the service keeps what has no other place."""
+
+    data: Path
+    database_url: str
+    broker: BrokerOptions
+    lease: LeaseOptions
+    imports: ImportOptions
+    api: ApiOptions
+    stores: tuple[StoreSpec, ...]
+    default_store: str
+    uris: UriRules
+    http: HttpOptions
+    expansion: ExpansionLimit
+    formats: FormatRules
+    worker_concurrency: int
+
+
+def load(
+    config_files: Sequence[str] = (), *, data: str = "", overrides: Sequence[tuple[str, str, Any]] = ()
+) -> Settings:
+    """Read the options; `overrides` are (section, option, value) from the command line, and win. Raises `BadSettings`."""
+    conf = cfg.ConfigOpts()
+    for section, options in _OPTIONS.items():
+        conf.register_opts(options, group=None if section == "DEFAULT" else section)
+    try:
+        conf(args=[], project="tranship", default_config_files=list(config_files), default_config_dirs=[], use_env=True)
+        if data:
+            conf.set_override("data", data, "tranship")
+        for section, option, value in overrides:
+            conf.set_override(option, value, None if section == "DEFAULT" else section)
+        return _frozen(conf)
+    except (cfg.Error, ValueError) as error:
+        raise BadSettings(str(error)) from error
+
+
+def _frozen(conf: Any) -> Settings:
+    own = conf.tranship
+    root = Path(own.data).expanduser().absolute()
+    stores = _stores(conf, root)
+    return Settings(
+        data=root,
+        database_url=conf.database.connection or f"sqlite:///{root / 'tranship.db'}",
+        broker=BrokerOptions(url=own.broker_url, eager=own.eager),
+        lease=LeaseOptions(
+            keeper=own.lease_keeper,
+            redis_url=_redis_url(own),
+            ttl=own.lease_ttl,
+            progress_interval=own.progress_interval,
+            resend_after=own.resend_after,
+            sweep_interval=own.sweep_interval,
+            orphan_grace=own.orphan_grace,
+        ),
+        imports=ImportOptions(
+            methods=_methods(conf.enabled_import_methods),
+            hashing_algorithm=conf.hashing_algorithm,
+            md5=own.md5_checksum,
+            image_size_cap=conf.image_size_cap,
+            location_quota=conf.image_location_quota,
+            task_time_to_live=conf.task.task_time_to_live * 3600.0,
+            max_attempts=own.max_attempts,
+            retry_base=own.retry_base,
+            retry_cap=own.retry_cap,
+        ),
+        api=ApiOptions(
+            auth_strategy=own.auth_strategy,
+            host=conf.bind_host,
+            port=conf.bind_port,
+            workers=conf.workers,
+            threads=own.threads,
+            public_endpoint=conf.public_endpoint,
+            default_project=own.default_project,
+            default_user=own.default_user,
+            limit_param_default=conf.limit_param_default,
+            api_limit_max=conf.api_limit_max,
+            property_quota=conf.image_property_quota,
+            tag_quota=conf.image_tag_quota,
+            disk_formats=tuple(conf.image_format.disk_formats),
+            container_formats=tuple(conf.image_format.container_formats),
+            healthcheck_disable_file=own.healthcheck_disable_file,
+        ),
+        stores=stores,
+        default_store=conf.glance_store.default_backend or stores[0].id,
+        uris=_uri_rules(conf),
+        http=HttpOptions(
+            connect_timeout=own.http_connect_timeout,
+            idle_timeout=own.http_idle_timeout,
+            max_redirects=own.http_max_redirects,
+            resume_attempts=own.http_resume_attempts,
+            user_agent=own.http_user_agent,
+            use_env_proxies=own.http_use_env_proxies,
+            ca_file=own.http_ca_file or None,
+            min_rate=own.http_min_rate,
+        ),
+        expansion=ExpansionLimit(max_bytes=conf.image_size_cap, max_ratio=own.max_expansion_ratio),
+        formats=FormatRules(
+            require_match=conf.image_format.require_image_format_match,
+            gpt_nonfatal=tuple(conf.image_format.gpt_safety_checks_nonfatal),
+        ),
+        worker_concurrency=own.worker_concurrency,
+    )
+
+
+def _stores(conf: Any, root: Path) -> tuple[StoreSpec, ...]:
+    backends: dict[str, str] = conf.enabled_backends
+    if not backends:
+        return tuple(
+            StoreSpec(id=name, driver="file", options={"filesystem_store_datadir": str(root / "stores" / name)})
+            for name in EMBEDDED_STORES
+        )
+    specs = []
+    for name, driver in backends.items():
+        conf.register_opts([cfg.StrOpt(option) for option in _STORE_OPTIONS], group=name)
+        conf.register_opts([cfg.StrOpt("store_description", default=""), cfg.IntOpt("weight", default=0)], group=name)
+        section = conf[name]
+        options = {option: section[option] for option in _STORE_OPTIONS if section[option] is not None}
+        specs.append(StoreSpec(name, driver, section.store_description, section.weight, options))
+    return tuple(specs)
+
+
+def _uri_rules(conf: Any) -> UriRules:
+    given = conf.import_filtering_opts
+    return UriRules(
+        allowed_schemes=tuple(given.allowed_schemes),
+        disallowed_schemes=tuple(given.disallowed_schemes),
+        allowed_hosts=tuple(given.allowed_hosts),
+        disallowed_hosts=tuple(given.disallowed_hosts),
+        allowed_ports=tuple(given.allowed_ports),
+        disallowed_ports=tuple(given.disallowed_ports),
+        allowed_networks=tuple(conf.tranship.allowed_networks),
+    )
+
+
+def _methods(enabled: Sequence[str]) -> tuple[str, ...]:
+    for name in enabled:
+        if name not in FLOWS:
+            log.warning("[DEFAULT] enabled_import_methods: %s is not offered by this version", name)
+    return tuple(name for name in enabled if name in FLOWS)
+
+
+def _redis_url(own: Any) -> str:
+    if own.lease_keeper != "redis":
+        return ""
+    url: str = own.redis_url or (own.broker_url if own.broker_url.startswith("redis") else "")
+    if not url:
+        raise ValueError("[tranship] redis_url must be set when lease_keeper is redis and the broker is another")
+    return url
+
+
+def _seconds(name: str, default: float, help: str, least: float = 0.0) -> Any:
+    return cfg.FloatOpt(name, default=default, min=least, help=help + " Seconds.")
+
+
+_STORE_OPTIONS = (
+    "filesystem_store_datadir",
+    "filesystem_thin_provisioning",
+    "filesystem_store_chunk_size",
+    "filesystem_store_file_perm",
+    "https_ca_certificates_file",
+    "https_insecure",
+    "capacity",
+)
+
+_API = ApiOptions()
+
+_OPTIONS: dict[str, list[Any]] = {
+    "DEFAULT": [
+        cfg.DictOpt("enabled_backends", default={}, help="id:type of every store."),
+        cfg.ListOpt("enabled_import_methods", default=list(FLOWS), help="Import methods to offer."),
+        cfg.StrOpt(
+            "hashing_algorithm",
+            default="sha512",
+            choices=["sha512", "sha384", "sha256", "sha1", "md5", "blake2b"],
+            help="What os_hash_value is made with.",
+        ),
+        cfg.IntOpt("image_size_cap", default=1 << 40, min=1, help="Largest image, in bytes."),
+        cfg.IntOpt("image_location_quota", default=10, help="Most stores an image may be in; negative: no limit."),
+        cfg.IntOpt("image_property_quota", default=128, help="Most properties of an image; negative: no limit."),
+        cfg.IntOpt("image_tag_quota", default=128, help="Most tags of an image; negative: no limit."),
+        cfg.IntOpt("limit_param_default", default=25, min=1, help="Images on a page."),
+        cfg.IntOpt("api_limit_max", default=1000, min=1, help="Most images on a page."),
+        cfg.StrOpt("public_endpoint", default="", help="Base of links, when clients see another address than we do."),
+        cfg.StrOpt("bind_host", default=_API.host, help="Address to listen on."),
+        cfg.PortOpt("bind_port", default=_API.port, help="Port to listen on."),
+        cfg.IntOpt("workers", default=_API.workers, min=1, help="Processes of `tranship api`."),
+    ],
+    "glance_store": [cfg.StrOpt("default_backend", default="", help="The store when a request names none.")],
+    "database": [cfg.StrOpt("connection", default="", secret=True, help="SQLAlchemy URL of PostgreSQL or SQLite.")],
+    "task": [cfg.IntOpt("task_time_to_live", default=48, min=0, help="Hours that a finished task is shown.")],
+    "image_format": [
+        cfg.ListOpt("disk_formats", default=list(_API.disk_formats), help="Accepted disk formats."),
+        cfg.ListOpt("container_formats", default=list(_API.container_formats), help="Accepted container formats."),
+        cfg.BoolOpt("require_image_format_match", default=True, help="Refuse data that is not the declared format."),
+        cfg.ListOpt("gpt_safety_checks_nonfatal", default=[], help="Checks of GPT images that only warn."),
+    ],
+    "import_filtering_opts": [
+        cfg.ListOpt("allowed_schemes", default=["http", "https"], help="Schemes of web-download."),
+        cfg.ListOpt("disallowed_schemes", default=[], help="Refused schemes, unless some are allowed by name."),
+        cfg.ListOpt("allowed_hosts", default=[], help="Hosts of web-download; they may lead to any address."),
+        cfg.ListOpt("disallowed_hosts", default=[], help="Refused hosts, unless some are allowed by name."),
+        cfg.ListOpt("allowed_ports", item_type=cfg.types.Port(), default=[80, 443], help="Ports of web-download."),
+        cfg.ListOpt("disallowed_ports", item_type=cfg.types.Port(), default=[], help="Refused ports."),
+    ],
+    "tranship": [
+        cfg.StrOpt("data", default="var", help="Directory for everything that is not configured to be elsewhere."),
+        cfg.StrOpt(
+            "broker_url", default="memory://", secret=True, help="redis://, amqp:// or memory:// (one process)."
+        ),
+        cfg.BoolOpt("eager", default=False, help="Run each import in the caller's own thread; for tests."),
+        cfg.StrOpt("auth_strategy", default="none", choices=["none"], help="Who may ask."),
+        cfg.StrOpt("default_project", default=_API.default_project, help="Project of callers without credentials."),
+        cfg.StrOpt("default_user", default=_API.default_user, help="User of callers without credentials."),
+        cfg.StrOpt("healthcheck_disable_file", default="", help="While this file exists, /healthcheck answers 503."),
+        cfg.IntOpt("threads", default=_API.threads, min=1, help="Threads of one API process."),
+        cfg.IntOpt("worker_concurrency", default=2, min=1, help="Imports at a time in one worker."),
+        cfg.StrOpt("lease_keeper", default="database", choices=["database", "redis"], help="Where leases expire."),
+        cfg.StrOpt("redis_url", default="", secret=True, help="Redis of the lease keeper, if it is not the broker."),
+        _seconds("lease_ttl", 60.0, "How long a silent worker keeps an image.", 0.5),
+        _seconds("progress_interval", 1.0, "How often progress is written and cancelling is noticed.", 0.05),
+        _seconds("resend_after", 60.0, "When an unanswered message is sent again.", 0.1),
+        _seconds("sweep_interval", 10.0, "How often a worker looks for lost work and garbage.", 0.1),
+        _seconds("orphan_grace", 3600.0, "How long deleted objects are looked for again."),
+        cfg.IntOpt("max_attempts", default=5, min=1, help="Tries of a step before the import fails."),
+        _seconds("retry_base", 5.0, "Delay before the second try; it doubles."),
+        _seconds("retry_cap", 300.0, "Longest delay between tries."),
+        cfg.BoolOpt("md5_checksum", default=True, help="Also fill the legacy md5 `checksum`."),
+        cfg.IntOpt("max_expansion_ratio", default=500, min=1, help="Bytes out per byte in of a compressed image."),
+        cfg.ListOpt("allowed_networks", default=[], help="Private networks (CIDR) that web-download may reach."),
+        _seconds("http_connect_timeout", 10.0, "Longest wait for a connection to a source.", 0.1),
+        _seconds("http_idle_timeout", 60.0, "Longest silence of a source.", 0.1),
+        cfg.IntOpt("http_max_redirects", default=5, min=0, help="Redirects to follow."),
+        cfg.IntOpt("http_resume_attempts", default=5, min=0, help="Resumptions in a row without a new byte."),
+        cfg.StrOpt("http_user_agent", default=HttpOptions().user_agent, help="What sources are told."),
+        cfg.BoolOpt("http_use_env_proxies", default=False, help="Honour http_proxy, https_proxy and no_proxy."),
+        cfg.StrOpt("http_ca_file", default="", help="Certificates to trust instead of the system's."),
+        cfg.IntOpt("http_min_rate", default=0, min=0, help="Slowest source to wait for, in bytes a second."),
+    ],
+}

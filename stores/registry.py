@@ -1,0 +1,176 @@
+"""The configured stores by their ids, built once at start. `DRIVERS` lists by hand what can be configured.
+
+What is wrong in the *configuration* refuses the start: an unknown type, a doubled or reserved id, a default
+that is not there, an option that is missing or makes no sense, two file stores on one path. What is wrong
+with the *world* does not: a data directory that is missing is made with its parents, and where that fails (no
+permission, a dead mount) the store is reported and kept, so that the others work meanwhile and it works too
+as soon as the world is mended.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Self, TypeAlias
+
+from stores.base import ReadableStore, Store, StoreSpec
+from stores.errors import ReadOnlyStore, StoreError, StoreMisconfigured, UnknownStore
+from stores.filesystem import DATADIR, FilesystemStore
+from stores.http import HttpStore
+from stores.memory import MemoryStore
+from stores.together import Together
+
+log = logging.getLogger(__name__)
+
+Driver: TypeAlias = type[FilesystemStore] | type[HttpStore] | type[MemoryStore]
+
+DRIVERS: Mapping[str, Driver] = {
+    "file": FilesystemStore,
+    "filesystem": FilesystemStore,
+    "http": HttpStore,
+    "memory": MemoryStore,
+}
+
+RESERVED = "os_glance_"
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class StoreRegistry:
+    """Maps ids to stores, in the order of the configuration.
+
+    `stores` and `specs` belong together in this order. `build` makes them from a configuration; tests and
+    special set-ups may give stores of their own making.
+    """
+
+    def __init__(
+        self, stores: Sequence[ReadableStore], default: str, specs: Sequence[StoreSpec] | None = None
+    ) -> None:
+        given = specs or [StoreSpec(store.id, type(store).__name__) for store in stores]
+        self._stores = dict(zip((spec.id for spec in given), stores, strict=True))
+        self._specs = {spec.id: spec for spec in given}
+        self.default = default
+        self._probes: Together[None] = Together()
+
+    @classmethod
+    def build(cls, specs: Sequence[StoreSpec], default: str, *, deadline: float = 5.0) -> Self:
+        """Build every store, or raise `StoreMisconfigured` naming the option (see the module's docstring).
+
+        File systems that do not answer within `deadline` seconds are reported and left to themselves.
+        """
+        _check_ids(specs)
+        stores = [_driver(spec).from_spec(spec) for spec in specs]
+        files = [store for store in stores if isinstance(store, FilesystemStore)]
+        _check_paths(files, deadline)
+        registry = cls(stores, default, specs)
+        registry._check_default()
+        for error in _prepare(files, deadline):
+            log.error("%s; the other stores can be used meanwhile", error)
+        return registry
+
+    def get(self, id: str) -> ReadableStore:
+        """Return a store to read from. Raises `UnknownStore`. Using it may raise `StoreUnavailable`."""
+        if id not in self._stores:
+            raise UnknownStore(id, "it is not configured")
+        return self._stores[id]
+
+    def writable(self, id: str) -> Store:
+        """Return a store to write to. Raises `UnknownStore`, `ReadOnlyStore`."""
+        store = self.get(id)
+        if not isinstance(store, Store):
+            raise ReadOnlyStore(id, "it can only be read")
+        return store
+
+    def ids(self) -> list[str]:
+        """Return all ids, in the order of the configuration."""
+        return list(self._stores)
+
+    def writable_ids(self) -> list[str]:
+        """Return the ids that can be written, in the order of the configuration: what `all_stores` means."""
+        return [id for id, store in self._stores.items() if isinstance(store, Store)]
+
+    def spec(self, id: str) -> StoreSpec:
+        """Return what the store was built from. Raises `UnknownStore`."""
+        self.get(id)
+        return self._specs[id]
+
+    def health(self, deadline: float = 5.0) -> dict[str, str | None]:
+        """Probe all stores at once; return for each what is wrong with it, `None` for a store in order.
+
+        Takes no longer than `deadline` seconds: one that does not answer by then is reported as that.
+        """
+        answers = self._probes.ask({id: store.probe for id, store in self._stores.items()}, deadline)
+        return {id: None if answer is None else str(answer) for id, answer in answers.items()}
+
+    def _check_default(self) -> None:
+        if self.default not in self._stores:
+            raise StoreMisconfigured(self.default, "default_backend is not among enabled_backends")
+        if self.default not in self.writable_ids():
+            raise StoreMisconfigured(self.default, "default_backend can only be read")
+
+
+def _check_ids(specs: Sequence[StoreSpec]) -> None:
+    seen: set[str] = set()
+    for spec in specs:
+        if spec.id.startswith(RESERVED):
+            raise StoreMisconfigured(
+                spec.id, f"enabled_backends has an id that begins with {RESERVED}, which is reserved"
+            )
+        if not _ID.fullmatch(spec.id):
+            raise StoreMisconfigured(
+                spec.id, "enabled_backends has an id that is not 1 to 64 of A-Z a-z 0-9 . _ -"
+            )
+        if spec.id in seen:
+            raise StoreMisconfigured(spec.id, "enabled_backends has this id twice")
+        seen.add(spec.id)
+
+
+def _driver(spec: StoreSpec) -> Driver:
+    if spec.driver not in DRIVERS:
+        known = ", ".join(sorted(DRIVERS))
+        raise StoreMisconfigured(
+            spec.id, f"enabled_backends has the unknown type {spec.driver!r}, known are {known}"
+        )
+    return DRIVERS[spec.driver]
+
+
+def _check_paths(stores: Sequence[FilesystemStore], deadline: float) -> None:
+    """Refuse two stores of which one lies in the other, whatever links lead there.
+
+    A path on a dead mount, which cannot be followed in time, is compared as it is written.
+    """
+    paths = {store.id: store.directory for store in stores}
+    followed = Together[Path]().ask({id: _follow(path) for id, path in paths.items()}, deadline)
+    for id, answer in followed.items():
+        if isinstance(answer, Path):
+            paths[id] = answer
+    for (first, one), (second, other) in combinations(paths.items(), 2):
+        if one == other or one in other.parents or other in one.parents:
+            how = "the same as" if one == other else "nested with"
+            raise StoreMisconfigured(second, f"{DATADIR} is {how} that of store {first}")
+
+
+def _prepare(stores: Sequence[FilesystemStore], deadline: float) -> list[StoreError]:
+    """Make the data directories and try them; return what is wrong."""
+    answers = Together[None]().ask({store.id: _making(store) for store in stores}, deadline)
+    return [answer for answer in answers.values() if answer is not None]
+
+
+def _follow(path: Path) -> Callable[[], Path]:
+    def call() -> Path:
+        try:
+            return path.resolve()
+        except (OSError, RuntimeError):
+            # A loop of links, or a parent that cannot be entered: using the store will say so.
+            return path
+
+    return call
+
+
+def _making(store: FilesystemStore) -> Callable[[], None]:
+    def call() -> None:
+        store.prepare()
+        store.probe()
+
+    return call

@@ -1,0 +1,94 @@
+"""Every store under the contract: each class is a constructor for `StoreContract`."""
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from stores.filesystem import FilesystemStore
+from stores.http import HttpStore
+from stores.memory import MemoryStore
+from stores.wrappers import FaultyStore
+from tests.conformance.origin import Origin, serving
+from tests.conformance.store_contract import Keep, ReadableContract, StoreContract
+
+
+class TestMemory(StoreContract):
+    @pytest.fixture
+    def store(self) -> MemoryStore:
+        return MemoryStore("memory")
+
+
+class TestMemoryWithRoom(StoreContract):
+    @pytest.fixture
+    def store(self) -> MemoryStore:
+        return MemoryStore("memory", capacity=1 << 26)
+
+
+class TestFaultyWithoutHooks(StoreContract):
+    @pytest.fixture
+    def store(self) -> FaultyStore:
+        return FaultyStore(MemoryStore("memory"))
+
+
+class TestFilesystem(StoreContract):
+    thin = False
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[FilesystemStore]:
+        yield FilesystemStore("files", tmp_path, thin=self.thin, chunk_size=50_000)
+        # Whatever a test did, every session it ended took its temporary name along.
+        sessions = tmp_path / ".writing"
+        assert not sessions.exists() or not list(sessions.iterdir())
+
+
+class TestThinFilesystem(TestFilesystem):
+    thin = True
+
+
+class TestFilesystemWithoutHardLinks(TestFilesystem):
+    @pytest.fixture(autouse=True)
+    def _no_hard_links(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*args: object, **options: object) -> NoReturn:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+        monkeypatch.setattr(os, "link", refuse)
+
+
+class TestHttp(ReadableContract):
+    ranges = True
+    bad_keys = (
+        *("", "..", "image.7", "file:///etc/passwd", "ftp://host/x", "http://", "http:///x", "//host/x"),
+        *("http://user@host/x", "http://user:secret@host/x", "http://host/x#part"),
+        *("http://host/a b", "http://host/a\r\nHost: b", "http://host/ä", "http://host/" + "x" * 2048),
+        *("http://host:port/", "http://host:99999/", "http://[::1/"),
+    )
+
+    @pytest.fixture
+    def origin(self) -> Iterator[Origin]:
+        with serving() as origin:
+            origin.ranges = self.ranges
+            yield origin
+
+    @pytest.fixture(autouse=True)
+    def _absent(self, origin: Origin) -> None:
+        self.absent_key = origin.url("/absent")
+
+    @pytest.fixture
+    def keep(self, origin: Origin) -> Keep:
+        def keep(data: bytes) -> str:
+            origin.objects["/image.iso"] = data
+            return origin.url("/image.iso")
+
+        return keep
+
+    @pytest.fixture
+    def store(self, origin: Origin) -> HttpStore:
+        return HttpStore("web")
+
+
+class TestHttpWithoutRanges(TestHttp):
+    ranges = False

@@ -1,0 +1,119 @@
+"""The worker program, in the three ways it runs: prefork processes, threads beside the API, or the caller's own thread.
+
+All three run the same tasks through the same runner. What differs is how a stop reaches a running step: a prefork child gets
+`SystemExit` from Celery; threads cannot be interrupted, so the runner asks every step to hand back.
+"""
+
+import os
+import socket
+import threading
+import uuid
+from typing import Any
+
+from celery import Celery, signals
+from celery.worker import state
+from celery.worker import worker as celery_worker
+
+from flows.dispatch import QUEUE, Dispatcher, celery_app
+from flows.runtime import Runtime
+from settings import Settings
+from workers.runner import Runner
+from workers.sweeper import Sweeper
+from workers.tasks import register
+
+
+def worker_name() -> str:
+    """A name that no other process has, now or later: it stands in locks and attempts."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+
+class _RunnerOfProcess:
+    """Gives each process its own runner: connections and locks must not cross a fork."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pid = 0
+        self._runner: Runner | None = None
+
+    def __call__(self) -> Runner:
+        if self._runner is None or self._pid != os.getpid():
+            self._runner, self._pid = Runner(Runtime.build(self._settings), worker_name()), os.getpid()
+        return self._runner
+
+
+def run_prefork(settings: Settings, *, loglevel: str = "INFO") -> None:
+    """Run a worker with child processes until it is told to go. The sweeper is a thread of the parent.
+
+    The caller sets `REMAP_SIGTERM=SIGQUIT` before Celery is imported, so that SIGTERM means "hand back now".
+    """
+    app = celery_app(settings.broker)
+    register(app, _RunnerOfProcess(settings))
+    runtime = Runtime.build(settings)
+    runtime.catalog.database.check()
+    sweeper = Sweeper(runtime, Dispatcher(celery_app(settings.broker)))
+
+    def started(**_: Any) -> None:
+        sweeper.start()
+
+    def leaving(**_: Any) -> None:
+        sweeper.stop()
+
+    signals.worker_ready.connect(started, weak=False)
+    signals.worker_shutdown.connect(leaving, weak=False)
+    app.worker_main(
+        [
+            "--quiet",
+            "worker",
+            f"--loglevel={loglevel}",
+            "--pool=prefork",
+            f"--concurrency={settings.worker_concurrency}",
+            f"--queues={QUEUE}",
+            f"--hostname=tranship-{os.getpid()}@%h",
+            "--without-gossip",
+            "--without-mingle",
+        ]
+    )
+
+
+class EmbeddedWorker:
+    """A worker of threads and a sweeper within this process, for `tranship serve` and tests."""
+
+    def __init__(self, runtime: Runtime, app: Celery, *, concurrency: int = 2) -> None:
+        self.runner = Runner(runtime, worker_name())
+        register(app, lambda: self.runner)
+        self._sweeper = Sweeper(runtime, Dispatcher(app))
+        self._worker = celery_worker.WorkController(
+            app=app,
+            pool="threads",
+            concurrency=concurrency,
+            queues=[QUEUE],
+            hostname=f"embedded-{os.getpid()}@localhost",
+            without_heartbeat=True,
+            without_mingle=True,
+            without_gossip=True,
+        )
+        self._thread = threading.Thread(target=self._worker.start, name="celery-worker", daemon=True)
+
+    def start(self) -> None:
+        """Consume from now on; the first sweep resends what a restart has lost."""
+        self._thread.start()
+        self._sweeper.start()
+
+    def stop(self, timeout: float = 4.0) -> bool:
+        """Hand running steps back and end; False when a thread is still busy after `timeout` seconds."""
+        self._sweeper.stop()
+        self.runner.hand_back_all("the service is stopping")
+        state.should_stop = 0
+        try:
+            self._thread.join(timeout)
+        finally:
+            state.should_stop = None
+        return not self._thread.is_alive()
+
+
+def eager(runtime: Runtime, settings: Settings) -> Dispatcher:
+    """A dispatcher whose sends run the whole chain in the caller's own thread, for writing and testing flows."""
+    app = celery_app(settings.broker)
+    runner = Runner(runtime, worker_name())
+    register(app, lambda: runner)
+    return Dispatcher(app)

@@ -1,0 +1,72 @@
+"""The heartbeat of one attempt: renews the lease, shows progress, and hears requests to stop, in a thread of its own."""
+
+import logging
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from catalog.catalog import Catalog
+from catalog.errors import CatalogUnavailable, LockLost
+from catalog.lock import Claim
+from flows.monitor import Monitor, Progress, Stop
+
+log = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Beats from `__enter__` to `__exit__`, every `interval` seconds; the lease is renewed every third of its length.
+
+    A database that is away is waited for until the lease must be taken for lost, by this process's own clock and a margin
+    before the end (celery-notes §7); then the step is stopped, and so can nobody else's work be disturbed.
+    """
+
+    def __init__(self, catalog: Catalog, claim: Claim, monitor: Monitor, *, interval: float) -> None:
+        self._catalog = catalog
+        self._claim = claim
+        self._monitor = monitor
+        self._ttl = catalog.lock.ttl
+        self._interval = min(interval, self._ttl / 3)
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"heartbeat-{claim.image_id[:8]}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        renewed = time.monotonic()
+        shown: Progress | None = None
+        while not self._done.wait(self._interval):
+            began = time.monotonic()
+            try:
+                if began - renewed >= self._ttl / 3:
+                    self._catalog.lock.renew(self._claim)
+                    renewed = began
+                shown = self._beat(shown)
+            except LockLost as error:
+                self._monitor.request_stop(Stop.LOST, str(error))
+                return
+            except CatalogUnavailable as error:
+                log.warning("task %s: no heartbeat: %s", self._claim.task_id, error)
+                if time.monotonic() - renewed >= self._ttl * 0.8:
+                    self._monitor.request_stop(Stop.LOST, "the database did not answer for the length of a lease")
+                    return
+
+    def _beat(self, shown: Progress | None) -> Progress:
+        """Write progress if it changed, and look whether somebody wants this to stop."""
+        now = self._monitor.progress()
+        if now != shown:
+            with self._catalog.fenced(self._claim) as fenced:
+                fenced.progress(now.phase, now.bytes_done, now.bytes_total, now.stores)
+        with self._catalog.read() as tx:
+            why = tx.tasks.stop_requested(self._claim.task_id)
+        if why is not None:
+            self._monitor.request_stop(Stop.CANCEL, why)
+        return now

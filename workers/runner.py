@@ -1,0 +1,169 @@
+"""Runs one step of one task: enter the lock, beat, work, record; and decides what becomes of a failure.
+
+The runner has no policy of its own: whether to try again is `workers.retry`, what a failure leaves behind is the flow's
+undo. Clean-up never lives in a Celery callback, since those are not called when a worker is lost (celery-notes §4).
+"""
+
+import contextlib
+import logging
+import threading
+
+from catalog.errors import CatalogError, LockLost
+from catalog.lock import Claim
+from catalog.tasks import TaskRecord
+from flows.collect import collect
+from flows.flow import Flow, Step, StepContext
+from flows.methods import FLOWS
+from flows.monitor import Monitor, Stop
+from flows.runtime import Runtime
+from pipeline.errors import Interrupted
+from workers.heartbeat import Heartbeat
+from workers.retry import Fail, Retry, decide
+
+log = logging.getLogger(__name__)
+
+
+class Cancelled(Exception):
+    """The import ends because somebody wished so: the image was deleted, or the task cancelled."""
+
+    code = "cancelled"
+    transient = False
+
+
+class WorkerLost(Exception):
+    """Every attempt at a step ended with the worker falling silent: the step itself may be what kills them."""
+
+    code = "worker_lost"
+    transient = False
+
+
+class Runner:
+    """Runs steps for one worker process, whose `name` stands in the lock and in the attempts."""
+
+    def __init__(self, runtime: Runtime, name: str) -> None:
+        self.runtime = runtime
+        self.name = name
+        self._guard = threading.Lock()
+        self._running: set[Monitor] = set()
+        self._leaving = ""
+
+    def run(self, task_id: str, step_name: str) -> bool:
+        """Run the step if the task stands at it and nobody else is at work; True when the chain may go on.
+
+        Doubled, late and foreign messages end here, quietly: the row decides.
+        """
+        task = self._load(task_id)
+        flow = FLOWS.get(task.flow) if task is not None and task.live else None
+        position = flow.position(step_name) if flow is not None else None
+        if task is None or flow is None or position is None or task.step != position:
+            return False
+        claim = self.runtime.catalog.lock.enter(task_id, position, self.name)
+        if claim is None:
+            return False
+        log.info("task %s: attempt %d at %s.%s, fence %d", task_id, claim.attempt, flow.name, step_name, claim.fence)
+        monitor = Monitor()
+        try:
+            with self._on_duty(monitor):
+                return self._attempt(flow, flow.steps[position], claim, monitor)
+        finally:
+            self.runtime.catalog.lock.keeper.drop(claim)
+
+    def hand_back_all(self, why: str) -> None:
+        """Ask every running step to stop and hand its task back; seen at the next chunk. Safe from any thread."""
+        with self._guard:
+            self._leaving = why
+            running = list(self._running)
+        for monitor in running:
+            monitor.request_stop(Stop.HAND_BACK, why)
+
+    @contextlib.contextmanager
+    def _on_duty(self, monitor: Monitor):  # type: ignore[no-untyped-def]
+        with self._guard:
+            self._running.add(monitor)
+            leaving = self._leaving
+        if leaving:
+            monitor.request_stop(Stop.HAND_BACK, leaving)
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._running.discard(monitor)
+
+    def _load(self, task_id: str) -> TaskRecord | None:
+        with contextlib.suppress(CatalogError), self.runtime.catalog.read() as tx:
+            return tx.tasks.get(task_id)
+        return None
+
+    def _attempt(self, flow: Flow, step: Step, claim: Claim, monitor: Monitor) -> bool:
+        try:
+            task = self._allowed(claim)
+            with Heartbeat(self.runtime.catalog, claim, monitor, interval=self.runtime.lease.progress_interval):
+                record = step.run(StepContext(self.runtime, task, claim, monitor))
+            with self.runtime.catalog.fenced(claim) as tx:
+                facts = record(tx)
+                if step is flow.steps[-1]:
+                    tx.succeed(str(facts["message"]), keep_for=self.runtime.options.task_time_to_live)
+                else:
+                    tx.advance(facts)
+        except LockLost as error:
+            log.warning("task %s: %s; whatever this attempt did does not count", claim.task_id, error)
+            return False
+        except SystemExit:
+            # Celery asks a prefork child to go (cold or soft shutdown): the work is handed back, then the child leaves.
+            monitor.request_stop(Stop.HAND_BACK, "the worker is shutting down")
+            self._hand_back(claim, monitor.why)
+            raise
+        except Exception as error:  # noqa: BLE001 - the decision about every error is `workers.retry`'s
+            self._after(flow, claim, monitor, error)
+            return False
+        self._collect(claim.image_id)
+        return True
+
+    def _allowed(self, claim: Claim) -> TaskRecord:
+        """The task as it stands now, unless it should not be worked on any more."""
+        with self.runtime.catalog.read() as tx:
+            task = tx.tasks.get(claim.task_id)
+            why = tx.tasks.stop_requested(claim.task_id)
+        if why is not None:
+            raise Cancelled(why)
+        if claim.attempt > self.runtime.options.max_attempts:
+            raise WorkerLost(f"{claim.attempt - 1} workers fell silent while they ran this step; it was given up")
+        return task
+
+    def _after(self, flow: Flow, claim: Claim, monitor: Monitor, error: Exception) -> None:
+        """An attempt ended with an error: hand back, let go, try later or undo."""
+        if isinstance(error, Interrupted):
+            if monitor.stop is Stop.HAND_BACK:
+                return self._hand_back(claim, monitor.why)
+            if monitor.stop is Stop.LOST:
+                log.warning("task %s: stopped: %s", claim.task_id, monitor.why)
+                return None
+            error = Cancelled(monitor.why)
+        verdict = decide(error, claim.attempt, self.runtime.options)
+        if isinstance(verdict, Retry):
+            log.warning("task %s: %s; next attempt in %.0f s", claim.task_id, error, verdict.delay)
+            code = getattr(error, "code", "")
+            with contextlib.suppress(CatalogError), self.runtime.catalog.fenced(claim) as tx:
+                tx.discard_objects()
+                tx.retry_later(verdict.delay, code=code, message=str(error))
+        else:
+            self._fail(flow, claim, error, verdict)
+        return self._collect(claim.image_id)
+
+    def _fail(self, flow: Flow, claim: Claim, error: Exception, verdict: Fail) -> None:
+        log.error("task %s failed: %s", claim.task_id, verdict.message, exc_info=error)
+        with contextlib.suppress(CatalogError), self.runtime.catalog.fenced(claim) as tx:
+            flow.undo(tx, error, verdict.code, verdict.message)
+            tx.fail(code=verdict.code, message=verdict.message, keep_for=self.runtime.options.task_time_to_live)
+
+    def _hand_back(self, claim: Claim, why: str) -> None:
+        log.info("task %s: handed back: %s", claim.task_id, why)
+        with contextlib.suppress(CatalogError), self.runtime.catalog.fenced(claim) as tx:
+            tx.discard_objects()
+            tx.hand_back(why)
+        self._collect(claim.image_id)
+
+    def _collect(self, image_id: str) -> None:
+        """Delete at once what became garbage; what cannot be deleted now, the sweeper tries again."""
+        with contextlib.suppress(CatalogError):
+            collect(self.runtime.catalog, self.runtime.stores, image_id=image_id)

@@ -1,0 +1,61 @@
+"""The sweeper: the only redelivery there is (celery-notes §8). Any number may run at once, so none has to lead."""
+
+import logging
+import random
+import threading
+
+from catalog.errors import CatalogError
+from flows.collect import collect
+from flows.dispatch import Dispatcher
+from flows.methods import FLOWS
+from flows.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+BATCH = 100
+
+
+def sweep(runtime: Runtime, dispatcher: Dispatcher) -> int:
+    """Ring again for every task that should be worked on and is not; delete garbage that is due. Returns tasks rung for.
+
+    Covers lost messages, attempts that are due, workers that died (their lease ran out) and chains that broke off: the
+    chain is rebuilt from the step in the row.
+    """
+    with runtime.catalog.begin() as tx:
+        due = tx.tasks.due(resend_after=runtime.lease.resend_after, limit=BATCH)
+    rung = 0
+    for task in due:
+        flow = FLOWS.get(task.flow)
+        if flow is None or runtime.catalog.lock.busy(task.id):
+            continue
+        rung += dispatcher.send(flow, task.id, task.step)
+    collect(runtime.catalog, runtime.stores, limit=BATCH)
+    return rung
+
+
+class Sweeper:
+    """Sweeps in a thread of its own until stopped; the period is jittered so that many sweepers spread out."""
+
+    def __init__(self, runtime: Runtime, dispatcher: Dispatcher) -> None:
+        self._runtime = runtime
+        self._dispatcher = dispatcher
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin with a sweep at once: a restart has lost every message of an in-process broker."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the sweep in hand."""
+        self._done.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                sweep(self._runtime, self._dispatcher)
+            except CatalogError as error:
+                log.warning("no sweep this time: %s", error)
+            if self._done.wait(self._runtime.lease.sweep_interval * random.uniform(0.8, 1.2)):
+                return
