@@ -1,9 +1,10 @@
 """Every option there is: read from INI files and the environment, turned once into frozen values.
 
-Sections and names are Glance's wherever Glance has the option, so that an operator's glance-api.conf is understood; what
-Glance has not is in `[tranship]`. Each option can also come from the environment as `OS_<SECTION>__<OPTION>`, for example
-`OS_DATABASE__CONNECTION` or `OS_DEFAULT__ENABLED_BACKENDS`, which wins over the file. What is not set follows from the
-data directory: an SQLite database, an in-process broker and three file stores under it. Only the roots read this module.
+Sections and names are Glance's wherever Glance has the option, so that an operator's glance-api.conf is understood;
+what Glance has not is in `[tranship]`. Each option can also come from the environment as `OS_<SECTION>__<OPTION>`,
+for example `OS_DATABASE__CONNECTION` or `OS_DEFAULT__ENABLED_BACKENDS`, which wins over the file. What is not set
+follows from the data directory: an SQLite database, an in-process broker and three file stores under it. Only the
+roots read this module.
 """
 
 import logging
@@ -55,7 +56,9 @@ class Settings:
 def load(
     config_files: Sequence[str] = (), *, data: str = "", overrides: Sequence[tuple[str, str, Any]] = ()
 ) -> Settings:
-    """Read the options; `overrides` are (section, option, value) from the command line, and win. Raises `BadSettings`."""
+    """Read the options; `overrides` are (section, option, value) from the command line, and win. Raises
+    `BadSettings`.
+    """
     conf = cfg.ConfigOpts()
     for section, options in _OPTIONS.items():
         conf.register_opts(options, group=None if section == "DEFAULT" else section)

@@ -48,7 +48,9 @@ class Catalog:
 
     @contextmanager
     def fenced(self, claim: Claim) -> Iterator[Fenced]:
-        """A transaction of a worker; its first statement proves the claim. Raises `LockLost`, and then nothing is changed."""
+        """A transaction of a worker; its first statement proves the claim. Raises `LockLost`, and then nothing is
+        changed.
+        """
         with self.database.begin() as connection:
             self.lock.hold(connection, claim)
             yield Fenced(connection, self.database, self.lock, claim, grace=self.grace)

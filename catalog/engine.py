@@ -1,4 +1,6 @@
-"""The database: how to reach it, how a transaction begins, whose clock counts, and how it is created from `schema.sql`."""
+"""The database: how to reach it, how a transaction begins, whose clock counts, and how it is created from
+`schema.sql`.
+"""
 
 import sqlite3
 from collections.abc import Iterator
@@ -78,7 +80,8 @@ class Database:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """A transaction that may write: all or nothing. SQLite takes its one write lock at once, so none fails half-way.
+        """A transaction that may write: all or nothing. SQLite takes its one write lock at once, so none fails
+        half-way.
 
         Raises `CatalogUnavailable` when the database does not answer; errors of constraints pass as `IntegrityError`.
         """
@@ -108,7 +111,9 @@ class Database:
     # -- the schema
 
     def create(self) -> bool:
-        """Load `schema.sql` and the guards; False when they are there already. All or nothing, also when two try at once."""
+        """Load `schema.sql` and the guards; False when they are there already. All or nothing, also when two try at
+        once.
+        """
         script = _schema_text() + (_HERE / f"guards_{self.dialect}.sql").read_text()
         raw = self._engine.raw_connection()
         try:
@@ -128,13 +133,12 @@ class Database:
         return True
 
     def _has_schema(self, cursor: Any) -> bool:
-        catalogue = (
-            "SELECT 1 FROM sqlite_master WHERE name = 'schema_version'"
-            if self.dialect == "sqlite"
-            else "SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_version' AND table_schema = current_schema()"
-        )
-        cursor.execute(catalogue)
-        return cursor.fetchone() is not None
+        if self.dialect == "sqlite":
+            cursor.execute("SELECT name FROM sqlite_master WHERE name = 'schema_version'")
+        else:
+            cursor.execute("SELECT to_regclass('schema_version')")
+        found = cursor.fetchone()
+        return found is not None and found[0] is not None
 
     def check(self) -> None:
         """Raise `CatalogError` with a sentence to act on unless the schema is there and of this version."""

@@ -146,7 +146,8 @@ def finish(ctx: StepContext) -> Record:
 
 
 def take_back(tx: Fenced, error: Exception, code: str, message: str) -> None:
-    """Undo a failed import of a queued image (§1.6 [R]): no byte stays, the image is queued, each store has its verdict.
+    """Undo a failed import of a queued image (§1.6 [R]): no byte stays, the image is queued, each store has its
+    verdict.
 
     A store that failed is named with its own reason. What failed before any store was to blame counts against all.
     """

@@ -1,4 +1,6 @@
-"""The import method `web-download`: fetch a URI once, into every store at once (import-behaviour §1, architecture §6)."""
+"""The import method `web-download`: fetch a URI once, into every store at once (import-behaviour §1, architecture
+§6).
+"""
 
 from catalog.errors import NotFound
 from catalog.images import ImageRecord
@@ -11,7 +13,9 @@ from pipeline.sources import HttpSource
 
 
 def _admit(runtime: Runtime, request: ImportRequest, image: ImageRecord) -> str:
-    """Rows 4 to 6 and 16 of import-behaviour §1.2. The host is resolved and judged later, by the worker that connects."""
+    """Rows 4 to 6 and 16 of import-behaviour §1.2. The host is resolved and judged later, by the worker that
+    connects.
+    """
     if image.status != "queued":
         raise ImageNotReady(
             f"Image {image.id} is in status {image.status}; web-download imports only into a queued image."

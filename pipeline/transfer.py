@@ -36,7 +36,8 @@ def transfer(
     expand: ExpansionLimit | None,
     source_taps: Sequence[Tap] = (),
 ) -> TransferResult:
-    """Move `source` through `taps` into `tee`; on any exception nothing is visible in a store that is not in `tee.stored`.
+    """Move `source` through `taps` into `tee`; on any exception nothing is visible in a store that is not in
+    `tee.stored`.
 
     `expand` limits what a compressed stream may become; None keeps it as it is (`container_format` compressed).
     `source_taps` see the bytes as they come from the source; their vetoes count, their facts do not. Everything is
@@ -63,7 +64,7 @@ def transfer(
         Facts.of(source_taps)
         facts = Facts.of(taps)
         result = tee.commit()
-    return TransferResult(facts, result.stored, result.failed, read.bytes, written.bytes, found.name if found else None)
+    return TransferResult(facts, result.stored, result.failed, read.count, written.count, found.name if found else None)
 
 
 def _through(taps: Iterable[Tap], chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -74,7 +75,8 @@ def _through(taps: Iterable[Tap], chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class _Counter(Tap):
-    bytes = 0
+    def __init__(self) -> None:
+        self.count = 0
 
     def feed(self, chunk: bytes) -> None:
-        self.bytes += len(chunk)
+        self.count += len(chunk)

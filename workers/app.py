@@ -1,7 +1,7 @@
 """The worker program, in the three ways it runs: prefork processes, threads beside the API, or the caller's own thread.
 
-All three run the same tasks through the same runner. What differs is how a stop reaches a running step: a prefork child gets
-`SystemExit` from Celery; threads cannot be interrupted, so the runner asks every step to hand back.
+All three run the same tasks through the same runner. What differs is how a stop reaches a running step: a prefork
+child gets `SystemExit` from Celery; threads cannot be interrupted, so the runner asks every step to hand back.
 """
 
 import os

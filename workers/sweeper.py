@@ -16,7 +16,8 @@ BATCH = 100
 
 
 def sweep(runtime: Runtime, dispatcher: Dispatcher) -> int:
-    """Ring again for every task that should be worked on and is not; delete garbage that is due. Returns tasks rung for.
+    """Ring again for every task that should be worked on and is not; delete garbage that is due. Returns tasks rung
+    for.
 
     Covers lost messages, attempts that are due, workers that died (their lease ran out) and chains that broke off: the
     chain is rebuilt from the step in the row.

@@ -1,4 +1,6 @@
-"""The Celery tasks: one per step of every flow, and one that deletes garbage. They carry ids and no meaning of their own."""
+"""The Celery tasks: one per step of every flow, and one that deletes garbage. They carry ids and no meaning of
+their own.
+"""
 
 from collections.abc import Callable
 

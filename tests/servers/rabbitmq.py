@@ -34,9 +34,7 @@ class RabbitServer(Server):
 
     def _prepare(self) -> None:
         self._extra_ports = [Port(), Port()]
-        (self.home / "rabbitmq.conf").write_text(
-            textwrap.dedent(self._CONFIG).format(host=LOOPBACK, port=self.port)
-        )
+        (self.home / "rabbitmq.conf").write_text(textwrap.dedent(self._CONFIG).format(host=LOOPBACK, port=self.port))
         (self.home / "enabled_plugins").write_text("[].\n")
         (self.home / "rabbitmq-env.conf").touch()
         cookie = self.home / ".erlang.cookie"

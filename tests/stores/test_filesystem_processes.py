@@ -125,9 +125,7 @@ needs_mount = pytest.mark.skipif(not may_mount(), reason="no mount namespaces; R
         ("unlink", "no-links", True),
     ],
 )
-def test_a_killed_process_leaves_all_or_nothing(
-    tmp_path: Path, where: str, links: str, published: bool
-) -> None:
+def test_a_killed_process_leaves_all_or_nothing(tmp_path: Path, where: str, links: str, published: bool) -> None:
     # Given a process killed at a point of its session, where nothing of it can run any more
     command = [sys.executable, "-c", WRITE_AND_STOP, str(tmp_path), where, links]
     with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as process:

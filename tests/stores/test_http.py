@@ -88,9 +88,7 @@ class TestSizes:
             with pytest.raises(StoreError, match="does not tell the size"):
                 call(origin.url(IMAGE))
 
-    @pytest.mark.parametrize(
-        "told", [None, "bytes 0-5/16", "bytes 4-15/*", "bytes */16", "16 bytes", "bytes 5-15/16"]
-    )
+    @pytest.mark.parametrize("told", [None, "bytes 0-5/16", "bytes 4-15/*", "bytes */16", "16 bytes", "bytes 5-15/16"])
     def test_a_range_that_is_not_the_asked_one_is_an_error(
         self, store: HttpStore, origin: Origin, told: str | None
     ) -> None:
@@ -173,12 +171,8 @@ class TestRedirects:
             store.open(origin.url("/a"))
         assert len(origin.asked) == 6
 
-    @pytest.mark.parametrize(
-        "target", ["file:///etc/passwd", "//user:secret@host/", "http://h:p/", "ftp://host/x"]
-    )
-    def test_they_lead_to_nothing_but_urls_of_objects(
-        self, store: HttpStore, origin: Origin, target: str
-    ) -> None:
+    @pytest.mark.parametrize("target", ["file:///etc/passwd", "//user:secret@host/", "http://h:p/", "ftp://host/x"])
+    def test_they_lead_to_nothing_but_urls_of_objects(self, store: HttpStore, origin: Origin, target: str) -> None:
         origin.redirects = {"/a": target}
         with pytest.raises(StoreError, match="redirects to what is no URL"):
             store.open(origin.url("/a"))

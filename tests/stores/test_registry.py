@@ -12,7 +12,6 @@ from stores.base import ReadableStore, Store, StoreSpec
 from stores.errors import (
     ReadOnlyStore,
     StoreDenied,
-    StoreError,
     StoreMisconfigured,
     StoreUnavailable,
     UnknownStore,
@@ -58,9 +57,7 @@ class TestRefusals:
             ),
         ],
     )
-    def test_a_configuration_that_makes_no_sense(
-        self, specs: list[StoreSpec], default: str, sentence: str
-    ) -> None:
+    def test_a_configuration_that_makes_no_sense(self, specs: list[StoreSpec], default: str, sentence: str) -> None:
         with pytest.raises(StoreMisconfigured) as caught:
             StoreRegistry.build(specs, default)
         assert sentence in str(caught.value)
@@ -75,9 +72,7 @@ class TestRefusals:
             ("filesystem_store_file_perm", -640, "must not be below 0"),
         ],
     )
-    def test_an_option_that_makes_no_sense(
-        self, tmp_path: Path, option: str, value: object, sentence: str
-    ) -> None:
+    def test_an_option_that_makes_no_sense(self, tmp_path: Path, option: str, value: object, sentence: str) -> None:
         options = {"filesystem_store_datadir": str(tmp_path), option: value}
         with pytest.raises(StoreMisconfigured, match=f"store a: {option} {sentence}"):
             StoreRegistry.build([StoreSpec("a", "file", options=options)], "a")
@@ -150,17 +145,13 @@ class TestLookup:
 
     @pytest.mark.parametrize("name", DRIVERS)
     def test_every_driver_is_a_store(self, tmp_path: Path, name: str) -> None:
-        store = DRIVERS[name].from_spec(
-            StoreSpec("s", name, options={"filesystem_store_datadir": str(tmp_path)})
-        )
+        store = DRIVERS[name].from_spec(StoreSpec("s", name, options={"filesystem_store_datadir": str(tmp_path)}))
         assert isinstance(store, ReadableStore)
         assert isinstance(store, Store) == (name != "http")
 
 
 class TestDeadStores:
-    def test_one_is_reported_and_the_others_work(
-        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_one_is_reported_and_the_others_work(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         # Given a directory that cannot be made, for a file is in the way
         (tmp_path / "file").touch()
         specs = [file_spec("dead", tmp_path / "file" / "data"), file_spec("alive", tmp_path / "alive")]
