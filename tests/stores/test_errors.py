@@ -4,7 +4,7 @@ from stores.errors import StoreError
 
 
 def test_every_kind_of_error_has_a_code_of_its_own() -> None:
-    kinds = [StoreError, *StoreError.__subclasses__()]
+    kinds: list[type[StoreError]] = [StoreError, *StoreError.__subclasses__()]
     assert len({kind.code for kind in kinds}) == len(kinds)
 
 

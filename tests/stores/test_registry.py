@@ -12,7 +12,6 @@ from stores.base import ReadableStore, Store, StoreSpec
 from stores.errors import (
     ReadOnlyStore,
     StoreDenied,
-    StoreError,
     StoreMisconfigured,
     StoreUnavailable,
     UnknownStore,
