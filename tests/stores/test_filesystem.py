@@ -279,9 +279,7 @@ class TestLostDirectory:
             refusal(call, StoreUnavailable, tmp_path)
 
     @pytest.mark.parametrize("destroyed", [False, True])
-    def test_a_directory_that_goes_in_mid_session(
-        self, lost: FilesystemStore, tmp_path: Path, destroyed: bool
-    ) -> None:
+    def test_a_directory_that_goes_in_mid_session(self, lost: FilesystemStore, tmp_path: Path, destroyed: bool) -> None:
         lost.prepare()
         writer = lost.create(KEY)
         writer.write(TEXT)

@@ -127,9 +127,7 @@ class TestBreaks:
             with pytest.raises(StoreUnavailable, match=rf"after \d+ of {len(BIG)} bytes"):
                 list(reader)
 
-    def test_a_part_of_untold_length_that_breaks_off_is_an_error(
-        self, store: HttpStore, origin: Origin
-    ) -> None:
+    def test_a_part_of_untold_length_that_breaks_off_is_an_error(self, store: HttpStore, origin: Origin) -> None:
         origin.headers = {"Content-Length": None}
         origin.break_after = 5
         with (
