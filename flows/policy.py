@@ -166,9 +166,7 @@ class UriPolicy:
                 raise _Refusal(f"its host leads to {kind} address")
 
     def _permitted(self, address: Address) -> bool:
-        return any(
-            address.version == network.version and address in network for network in self.rules.networks
-        )
+        return any(address.version == network.version and address in network for network in self.rules.networks)
 
     @staticmethod
     def _hosts(names: Iterable[str]) -> frozenset[str]:

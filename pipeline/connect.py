@@ -164,9 +164,7 @@ class _Body(io.BufferedReader):
     We ask for `Connection: close`, so an honest peer's end is seen at once; others cost `_LAST_LOOK` seconds.
     """
 
-    def __init__(
-        self, sock: socket.socket, complete: Callable[[], bool], surplus: Callable[[], None]
-    ) -> None:
+    def __init__(self, sock: socket.socket, complete: Callable[[], bool], surplus: Callable[[], None]) -> None:
         super().__init__(sock.makefile("rb", buffering=0))
         self._sock, self._complete, self._surplus = sock, complete, surplus
 

@@ -58,9 +58,7 @@ class _Gauge:
             self.read += len(chunk)
             # Frames and members that hold nothing would let a stream go on for ever without any output.
             if self.read > self.limit.max_bytes + self.limit.max_bytes // 64 + MIB:
-                raise TooBig(
-                    f"The compressed stream alone is larger than the {self.limit.max_bytes} bytes allowed."
-                )
+                raise TooBig(f"The compressed stream alone is larger than the {self.limit.max_bytes} bytes allowed.")
             yield chunk
 
     def making(self, pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -30,9 +30,7 @@ from pipeline.patience import RateFloor, backoff
 from pipeline.uris import CheckedUri, UriGuard, mask
 from stores.base import CHUNK
 
-_PIECE: Final = (
-    CHUNK // 4
-)  # read and joined, 7 % over one read of a whole chunk, but prompt with a slow source
+_PIECE: Final = CHUNK // 4  # read and joined, 7 % over one read of a whole chunk, but prompt with a slow source
 _PATIENCE: Final = 0.5
 _PROGRESS: Final = 64 * 1024
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -203,9 +201,7 @@ class HttpSource:
     def _next(self, uri: CheckedUri, response: requests.Response) -> CheckedUri:
         location = response.headers.get("Location")
         if location is None:
-            raise SourceAnswered(
-                f"{self.label} answered {response.status_code} without a target", response.status_code
-            )
+            raise SourceAnswered(f"{self.label} answered {response.status_code} without a target", response.status_code)
         try:
             target = urljoin(uri.url, location.encode("latin-1").decode("utf-8"))
             checked = self._guard.check_uri(target)
@@ -214,9 +210,7 @@ class HttpSource:
             shown = mask(location)
             raise SourceRefused(f"Redirect to {shown} does not pass filtering: {reason}", reason) from refused
         kept = uri.username is not None and checked.origin == uri.origin
-        return replace(
-            checked, username=uri.username if kept else None, password=uri.password if kept else None
-        )
+        return replace(checked, username=uri.username if kept else None, password=uri.password if kept else None)
 
     def _get(self, uri: CheckedUri, headers: dict[str, str]) -> requests.Response:
         options = self._options
@@ -312,9 +306,7 @@ class HttpSource:
                 self._line.check()
                 if any(isinstance(cause, TimeoutError) for cause in causes(error)):
                     idle = f"{self._options.idle_timeout:g}"
-                    raise SourceStalled(
-                        f"{self.label} sent nothing for {idle} seconds after {at} bytes"
-                    ) from error
+                    raise SourceStalled(f"{self.label} sent nothing for {idle} seconds after {at} bytes") from error
                 raise _BrokeOff(f"{self.label} broke off after {at} bytes") from error
             self._line.check()  # a cut connection looks like an end
             if not piece:
