@@ -37,7 +37,7 @@ class NoBroker(Dispatcher):
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     """A service with quick heartbeats and leases."""
-    own = {"lease_ttl": 2.0, "progress_interval": 0.05, "http_resume_attempts": 0, "max_attempts": 3}
+    own: dict[str, Any] = {"lease_ttl": 2.0, "progress_interval": 0.05, "http_resume_attempts": 0, "max_attempts": 3}
     with eager_service(tmp_path / "data", **own) as made:
         yield made
 
