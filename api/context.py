@@ -81,7 +81,7 @@ def caller(req: falcon.Request) -> Context:
 
 
 def _normal(given: str) -> str:
-    """The id to work under: the client's with `req-` in front, or a new one where its is unfit for a log and a header."""
+    """The id to work under: the client's with `req-` in front, or a new one where that is unfit for a header."""
     if len(given) > _LONGEST_ID or not _ID.fullmatch(given):
         return f"req-{uuid.uuid4()}"
     return given if given.startswith("req-") else f"req-{given}"

@@ -70,7 +70,9 @@ class Data:
         names = [name.strip() for name in prefer.split(",") if name.strip()]
         for name in names:
             if name not in self._stores.ids():
-                raise falcon.HTTPBadRequest(description=f"Query parameter 'prefer' names {name}, which is no store here.")
+                raise falcon.HTTPBadRequest(
+                    description=f"Query parameter 'prefer' names {name}, which is no store here."
+                )
         return sorted(self._view.by_weight(image.locations), key=lambda at: at.store not in names)
 
     def _open(self, image: ImageRecord, locations: list[Location], start: int) -> Reader | None:

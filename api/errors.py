@@ -60,7 +60,7 @@ class _Coded(Protocol):
     code: str
 
 
-def install(app: falcon.App) -> None:
+def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
     """Make `app` answer every error as http-api §1.4 says, and never with a trace."""
     app.set_error_serializer(serialize)
     app.add_error_handler(Exception, _unexpected)

@@ -6,7 +6,7 @@ import falcon
 
 
 class Health:
-    """`/healthcheck`: open to everybody. An operator who makes the file `disable_file` takes the process out of service."""
+    """`/healthcheck`, open to everybody. While the file `disable_file` exists, the process wants no requests."""
 
     def __init__(self, disable_file: str) -> None:
         self._disable_file = Path(disable_file) if disable_file else None

@@ -6,7 +6,6 @@ from catalog.engine import isoformat
 from catalog.images import ImageRecord, Location
 from stores.registry import StoreRegistry
 
-
 _NULLABLE = frozenset({"kernel_id", "ramdisk_id"})
 """Custom properties whose schema knows null; any other stored null is shown as an empty string."""
 

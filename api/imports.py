@@ -1,6 +1,6 @@
 """Imports: asking for one, watching it, calling it off (http-api §6, decision 0005)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import falcon
@@ -12,7 +12,7 @@ from catalog.errors import NotFound
 from catalog.tasks import Attempt, TaskRecord
 from flows.dispatch import Dispatcher
 from flows.errors import BadImportRequest
-from flows.flow import ImportRequest
+from flows.flow import ImportRequest, Step
 from flows.methods import FLOWS
 from flows.runtime import Runtime
 from flows.submit import Requester, submit
@@ -140,3 +140,19 @@ def progress(task: TaskRecord, attempts: list[Attempt], who: Context) -> dict[st
         ],
         "attempts": [_attempt(attempt, steps, who) for attempt in attempts],
     }
+
+
+def _attempt(attempt: Attempt, steps: Sequence[Step], who: Context) -> dict[str, object]:
+    shown: dict[str, object] = {
+        "step": steps[attempt.step].name if attempt.step < len(steps) else str(attempt.step),
+        "number": attempt.number,
+        "outcome": attempt.outcome,
+        "error_code": attempt.error_code,
+        "message": attempt.message,
+        "started_at": isoformat(attempt.started_at),
+        "ended_at": isoformat(attempt.ended_at) if attempt.ended_at is not None else None,
+    }
+    if who.is_admin:
+        # The name of a worker holds that of a host.
+        shown["worker"] = attempt.worker
+    return shown

@@ -1,4 +1,4 @@
-"""The query of `GET /v2/images` as an `ImageQuery`, and the links to the first and the next page (http-api §1.6, §4.2)."""
+"""The query of `GET /v2/images` as an `ImageQuery`, and the links between its pages (http-api §1.6, §4.2)."""
 
 import csv
 from collections.abc import Iterable

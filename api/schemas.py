@@ -1,4 +1,4 @@
-"""The JSON schemas that clients fetch (http-api §10). What is published here is also what a request is checked against."""
+"""The JSON schemas that clients fetch (http-api §10), which are also what their requests are checked against."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -9,9 +9,7 @@ Schema = Mapping[str, Any]
 
 UUID: Final = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 VISIBILITIES: Final = ("public", "private", "shared", "community")
-STATUSES: Final = (
-    "queued saving active killed deleted uploading importing pending_delete deactivated".split()  # http-api §3.1
-)
+STATUSES: Final = "queued saving active killed deleted uploading importing pending_delete deactivated".split()
 _LARGEST_INT: Final = (1 << 31) - 1
 _TEXT: Final = {"type": "string"}
 _MAYBE: Final = ["null", "string"]
@@ -159,6 +157,6 @@ def _collection(name: str, item: Schema, *rels: str) -> Schema:
     members = ["schema" if rel == "describedby" else rel for rel in rels]
     return {
         "name": name,
-        "properties": {name: {"type": "array", "items": item}} | {member: _TEXT for member in members},
+        "properties": {name: {"type": "array", "items": item}} | dict.fromkeys(members, _TEXT),
         "links": [{"rel": rel, "href": f"{{{member}}}"} for rel, member in zip(rels, members, strict=True)],
     }

@@ -7,7 +7,7 @@ from api.options import ApiOptions
 
 CURRENT = "v2.15"
 SUPPORTED = tuple(f"v2.{minor}" for minor in range(13, -1, -1))
-"""What is listed is what works. 2.14, 2.16 and 2.18 stand for an image cache, 2.17 for the locations API: nova would use it."""
+"""Not listed: 2.14, 2.16 and 2.18, which stand for an image cache; 2.17, whose locations API nova would then use."""
 
 _SEGMENTS = frozenset({"v2", CURRENT, *SUPPORTED})
 _MULTIPLE_CHOICES = "300 Multiple Choices"

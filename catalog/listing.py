@@ -25,7 +25,7 @@ class SortKey:
 
 @dataclass(frozen=True, slots=True)
 class ImageQuery:
-    """Which images to show: at most `limit`, after the image `marker`, in the order of `sort`, newest first unless told.
+    """Which images to show: at most `limit`, after the image `marker`, by `sort` (by default the newest first).
 
     `one_of` maps a column of images to the values it may have; `least` and `most` bound a numeric column, inclusively.
     An image has all of `tags`, and of each of `properties` the given value. `hidden` None shows hidden ones too.
