@@ -12,8 +12,8 @@ from tests.api.service import IMPORT, Service
 
 ID = "b2173dd3-7ad6-4362-baa6-a68bce3565cb"
 BASE = {
-    *"id name status visibility protected os_hidden checksum os_hash_algo os_hash_value owner size virtual_size".split(),
-    *"container_format disk_format min_disk min_ram created_at updated_at tags self file schema".split(),
+    *"id name status visibility protected os_hidden checksum os_hash_algo os_hash_value owner size".split(),
+    *"virtual_size container_format disk_format min_disk min_ram created_at updated_at tags self file schema".split(),
 }
 
 
