@@ -43,7 +43,7 @@ def _start(directory: Path, application: str) -> Iterator[Served]:
     wired = runtime(directory, file_stores(directory / "files"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         # The socket exists before the server does, so that nobody has to wait for it.
-        flags = ["-k", "gthread", "--threads", "2", "--bind", f"fd://{listener.fileno()}"]
+        flags = ["-k", "gthread", "--threads", "2", "--bind", f"fd://{listener.fileno()}", "--no-control-socket"]
         process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", *flags, f"tests.api.served:{application}()"],
             cwd=ROOT,
