@@ -197,7 +197,7 @@ _STORE_OPTIONS = (
     "filesystem_store_file_perm",
     "https_ca_certificates_file",
     "https_insecure",
-    "capacity",
+    "memory_store_capacity",
 )
 
 _API = ApiOptions()

@@ -33,14 +33,17 @@ def bring(ctx: StepContext, source: Source, image: ImageRecord) -> Record:
     ctx.monitor.show("connecting")
     writers, refused = _open(ctx, keys)
     received, moved = _progress(ctx, source, list(writers))
-    with ctx.monitor.interrupting(source.interrupt):
-        result = transfer(
-            source,
-            [*_taps(ctx, image), moved],
-            Tee(writers, ctx.task.all_stores_must_succeed),
-            expand=None if image.container_format == COMPRESSED else ctx.runtime.expansion,
-            source_taps=[StopTap(ctx.monitor.stopping), received],
-        )
+    try:
+        with ctx.monitor.interrupting(source.interrupt):
+            result = transfer(
+                source,
+                [*_taps(ctx, image), moved],
+                Tee(writers, ctx.task.all_stores_must_succeed),
+                expand=None if image.container_format == COMPRESSED else ctx.runtime.expansion,
+                source_taps=[StopTap(ctx.monitor.stopping), received],
+            )
+    except NothingStored as error:
+        raise NothingStored({**refused, **error.failures}) from error
     ctx.monitor.show("recording")
     failed = {**refused, **result.failed}
     return lambda tx: _record(ctx, tx, keys, result, failed)

@@ -25,15 +25,23 @@ class Tee:
 
     `stored` and `failed` can be read at any time. After a `commit` that failed, `stored` names the objects that are
     visible nevertheless: two stores have no common commit, so the caller deletes what is in there.
+
+    `failed` may be begun with stores that opened no session; they count as if they had failed at the first byte, at
+    once: raises as `write` does, with every session aborted.
     """
 
-    def __init__(self, writers: Mapping[str, Writer], must_all: bool) -> None:
-        if not writers:
-            raise ValueError("a tee needs a writer")
+    def __init__(
+        self, writers: Mapping[str, Writer], must_all: bool, failed: Mapping[str, StoreError] | None = None
+    ) -> None:
         self._writers = dict(writers)
         self._must_all = must_all
         self.stored: dict[str, StoredObject] = {}
-        self.failed: dict[str, StoreError] = {}
+        self.failed: dict[str, StoreError] = dict(failed or {})
+        if self.failed and must_all:
+            self.abort()
+            raise next(iter(self.failed.values()))
+        if not self._writers:
+            raise NothingStored(dict(self.failed))
 
     def write(self, chunk: bytes) -> None:
         """Append to every store that is left. Raises the store's `StoreError` (`must_all`), else `NothingStored`."""
