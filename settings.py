@@ -133,8 +133,8 @@ def _frozen(conf: Any) -> Settings:
         ),
         expansion=ExpansionLimit(max_bytes=conf.image_size_cap, max_ratio=own.max_expansion_ratio),
         formats=FormatRules(
-            require_image_format_match=conf.image_format.require_image_format_match,
-            gpt_safety_checks_nonfatal=frozenset(conf.image_format.gpt_safety_checks_nonfatal),
+            require_match=conf.image_format.require_image_format_match,
+            gpt_nonfatal=tuple(conf.image_format.gpt_safety_checks_nonfatal),
         ),
         worker_concurrency=own.worker_concurrency,
     )
