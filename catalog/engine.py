@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, create_engine, event, inspect, literal, select
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -50,14 +50,13 @@ def _now_sqlite(element: _Now, compiler: Any, **kw: Any) -> str:
 class Database:
     """One database, reached by `url` (a SQLAlchemy URL, PostgreSQL or SQLite). Threads may share it; processes may not.
 
-    `skew` shifts this object's idea of the database's clock, in seconds: how tests let hours pass.
+    `label` is the URL without its password. `skew` shifts this object's idea of the database's clock, in seconds: how tests let hours pass.
     """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
-        parsed = make_url(url)
+        parsed = _parse(url)
         self.dialect = parsed.get_backend_name()
-        if self.dialect not in ("postgresql", "sqlite"):
-            raise CatalogError(f"[database] connection: only postgresql and sqlite are known, not {self.dialect!r}")
+        self.label = parsed.render_as_string(hide_password=True)
         self.skew = 0.0
         if self.dialect == "sqlite":
             self._engine = create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False})
@@ -112,8 +111,14 @@ class Database:
 
     def create(self) -> bool:
         """Load `schema.sql` and the guards; False when they are there already. All or nothing, also when two try at
-        once.
+        once. Raises `CatalogUnavailable` when the database does not take it.
         """
+        try:
+            return self._create()
+        except (self._engine.dialect.loaded_dbapi.Error, SQLAlchemyError) as error:
+            raise CatalogUnavailable(f"[database] connection: {_first_line(error)}") from error
+
+    def _create(self) -> bool:
         script = _schema_text() + (_HERE / f"guards_{self.dialect}.sql").read_text()
         raw = self._engine.raw_connection()
         try:
@@ -151,6 +156,21 @@ class Database:
             raise CatalogUnavailable(f"[database] connection: {_first_line(error)}") from error
         if found != SCHEMA_VERSION:
             raise CatalogError(f"the database has schema version {found}, this program needs {SCHEMA_VERSION}")
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "postgresql":
+            # The one driver that is installed, also for an URL that names none.
+            parsed = parsed.set(drivername="postgresql+psycopg2")
+        known = parsed.get_dialect().name in ("postgresql", "sqlite")
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise CatalogError(f"[database] connection: {_first_line(error)}") from error
+    if not known:
+        backend = parsed.get_backend_name()
+        raise CatalogError(f"[database] connection: only postgresql and sqlite are known, not {backend!r}")
+    return parsed
 
 
 def _tune_sqlite(connection: sqlite3.Connection, _record: object) -> None:
