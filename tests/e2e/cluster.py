@@ -40,8 +40,8 @@ class Program(Server):
 class Api(Program):
     """`tranship api` or `tranship serve` on a free port."""
 
-    def _command(self) -> list[str]:
-        return [*super()._command(), "--host", LOOPBACK, "--port", str(self.port)]
+    def _environment(self) -> dict[str, str]:
+        return super()._environment() | {"OS_DEFAULT__BIND_HOST": LOOPBACK, "OS_DEFAULT__BIND_PORT": str(self.port)}
 
     @property
     def url(self) -> str:
@@ -56,7 +56,7 @@ class Worker(Program):
     """`tranship worker`: up once it says that it consumes."""
 
     def _greet(self) -> None:
-        if " ready." not in self.log:
+        if "worker ready" not in self.log:
             raise OSError("not consuming yet")
 
     def children(self) -> list[int]:
@@ -145,6 +145,7 @@ def configured(data: Path, sections: Mapping[str, Mapping[str, object]]) -> Path
             "resend_after": 2,
             "sweep_interval": 0.5,
             "retry_base": 0.5,
+            "stop_grace": 0.2,
             "allowed_networks": "127.0.0.0/8",
         },
         "import_filtering_opts": {"disallowed_ports": 1, "allowed_ports": ""},
