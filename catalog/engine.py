@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, create_engine, event, inspect, literal, select
 from sqlalchemy.engine import URL, Engine, ExceptionContext, make_url
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -63,10 +63,8 @@ class Database:
     """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
-        parsed = make_url(url)
+        parsed = _parsed(url)
         self.dialect = parsed.get_backend_name()
-        if self.dialect not in ("postgresql", "sqlite"):
-            raise CatalogError(f"[database] connection: only postgresql and sqlite are known, not {self.dialect!r}")
         self.skew = 0.0
         self._engine = _sqlite(parsed, pool_size) if self.dialect == "sqlite" else _postgresql(parsed, pool_size)
         event.listen(self._engine, "handle_error", _refuse_values)
@@ -162,6 +160,19 @@ def broken_rule(error: IntegrityError) -> str:
         # A guard of ours has no name of its own in PostgreSQL's answer: its message is the name.
         return str(diagnosis.constraint_name or diagnosis.message_primary)
     return str(error.orig).partition("constraint failed: ")[2] or str(error.orig)
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise CatalogError("[database] connection: this is no URL like postgresql://user@host/name") from None
+    if parsed.drivername in ("postgresql", "postgresql+psycopg2"):
+        # Which driver a bare `postgresql` means differs between versions of SQLAlchemy.
+        return parsed.set(drivername="postgresql+psycopg2")
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
+        raise CatalogError(f"[database] connection: only postgresql and sqlite are known, not {parsed.drivername}")
+    return parsed
 
 
 def _postgresql(url: URL, pool_size: int) -> Engine:

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, literal, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from catalog import tables as t
-from catalog.engine import Database
+from catalog.engine import Database, broken_rule
 from catalog.errors import BadMarker, Conflict, Duplicate, NotFound
 from catalog.objects import discard
 
@@ -104,7 +104,7 @@ class Images:
         return self._whole([row])[0]
 
     def page(self, query: ImageQuery) -> list[ImageRecord]:
-        """A page of images. Raises `BadMarker`. Six statements, however long the page is."""
+        """A page of images. Raises `BadMarker`. Seven statements at most, however long the page is."""
         image = t.images.c
         wanted: list[ColumnElement[bool]] = [image.status.not_in(("deleted", "killed"))]
         if query.names:
@@ -117,7 +117,7 @@ class Images:
             ).scalar()
             if after is None:
                 raise BadMarker(f"Marker {query.marker} names no image.")
-            wanted.append(or_(image.created_at < after, and_(image.created_at == after, image.id < query.marker)))
+            wanted.append(tuple_(image.created_at, image.id) < tuple_(literal(after), literal(query.marker)))
         page = select(t.images).where(*wanted).order_by(image.created_at.desc(), image.id.desc()).limit(query.limit)
         return self._whole(self._connection.execute(page).all())
 
@@ -128,7 +128,9 @@ class Images:
         try:
             self._connection.execute(insert(t.images).values(**base, status="queued", created_at=now, updated_at=now))
         except IntegrityError as error:
-            raise Duplicate(f"Image ID {new.id} already exists!") from error
+            if broken_rule(error) in ("images_pkey", "images.id"):
+                raise Duplicate(f"Image ID {new.id} already exists!") from error
+            raise
         self._connection.execute(insert(t.image_locks).values(image_id=new.id, fence=0))
         if new.properties:
             rows = [{"image_id": new.id, "name": n, "value": v} for n, v in new.properties.items()]
@@ -138,14 +140,27 @@ class Images:
         return self.get(new.id)
 
     def start_import(self, image_id: str) -> None:
-        """queued → importing, in the transaction that makes the task (import-behaviour §1.3 [R]). Raises `Conflict`."""
+        """queued → importing, in the transaction that makes the task (import-behaviour §1.3 [R]).
+
+        Raises `Conflict`, or `NotFound` for a deleted image.
+        """
+        image = t.images.c
         moved = self._connection.execute(
             update(t.images)
-            .where(t.images.c.id == image_id, t.images.c.status == "queued")
+            .where(
+                image.id == image_id,
+                image.status == "queued",
+                image.container_format.is_not(None),
+                image.disk_format.is_not(None),
+            )
             .values(status="importing", updated_at=self._database.now())
         )
-        if not moved.rowcount:
-            raise Conflict(f"Image {image_id} is not in status queued, so nothing can be imported into it.")
+        if moved.rowcount:
+            return
+        status = self.get(image_id).status
+        if status != "queued":
+            raise Conflict(f"Image {image_id} is in status {status}, not queued: nothing can be imported into it.")
+        raise Conflict(f"Image {image_id} needs 'container_format' and 'disk_format' set before an import.")
 
     def delete(self, image_id: str, *, grace: float) -> None:
         """Delete the image in any state (§1.8): its data becomes garbage, a running import is told to stop.
