@@ -23,10 +23,12 @@ SCHEMA_VERSION = 1
 SECOND = 1_000_000
 """Times in rows are microseconds."""
 
-LOCK_WAIT = 30
-"""Seconds that a statement waits for somebody else's row (PostgreSQL) or write (SQLite) before it is given up."""
+LOCK_WAIT = 30.0
+"""Seconds that a statement waits for somebody else's row (PostgreSQL) or write (SQLite), or a transaction for a
+connection of the pool, before it is given up.
+"""
 
-IDLE_IN_TRANSACTION = 15
+IDLE_IN_TRANSACTION = 15.0
 """Seconds after which PostgreSQL ends the transaction of a client that fell silent within it (a paused worker), so
 that those who wait for its rows get them within `LOCK_WAIT`.
 """
@@ -180,11 +182,12 @@ def _postgresql(url: URL, pool_size: int) -> Engine:
     return create_engine(
         url,
         pool_size=pool_size,
+        pool_timeout=LOCK_WAIT,
         pool_pre_ping=True,
         # What the operator's URL says comes last and wins.
         connect_args={
             "connect_timeout": 5,
-            "tcp_user_timeout": LOCK_WAIT * 1000,
+            "tcp_user_timeout": round(LOCK_WAIT * 1000),
             **url.query,
             "options": f"{limits} {url.query.get('options', '')}".strip(),
         },
@@ -194,7 +197,12 @@ def _postgresql(url: URL, pool_size: int) -> Engine:
 def _sqlite(url: URL, pool_size: int) -> Engine:
     if url.database in (None, "", ":memory:"):
         raise CatalogError("[database] connection: an SQLite database needs a file, for several threads to share it")
-    engine = create_engine(url, pool_size=pool_size, connect_args={"timeout": LOCK_WAIT, "check_same_thread": False})
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        pool_timeout=LOCK_WAIT,
+        connect_args={"timeout": LOCK_WAIT, "check_same_thread": False},
+    )
     event.listen(engine, "connect", _tune_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
