@@ -10,7 +10,7 @@ from catalog import tables as t
 from catalog.catalog import Catalog
 from catalog.engine import Database
 from catalog.errors import BadMarker, Duplicate, NotFound, RuleBroken
-from catalog.images import ImageQuery, NewImage
+from catalog.images import NewImage
 from tests.catalog.rows import image_of, imported, importing, new_image
 
 
