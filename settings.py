@@ -1,9 +1,10 @@
 """Every option there is: read from INI files and the environment, turned once into frozen values.
 
-Sections and names are Glance's wherever Glance has the option, so that an operator's glance-api.conf is understood; what
-Glance has not is in `[tranship]`. Each option can also come from the environment as `OS_<SECTION>__<OPTION>`, for example
-`OS_DATABASE__CONNECTION` or `OS_DEFAULT__ENABLED_BACKENDS`, which wins over the file. What is not set follows from the
-data directory: an SQLite database, an in-process broker and three file stores under it. Only the roots read this module.
+Sections and names are Glance's wherever Glance has the option, so that an operator's glance-api.conf is understood;
+what Glance has not is in `[tranship]`. Each option can also come from the environment as `OS_<SECTION>__<OPTION>`,
+for example `OS_DATABASE__CONNECTION` or `OS_DEFAULT__ENABLED_BACKENDS`, which wins over the file. What is not set
+follows from the data directory: an SQLite database, an in-process broker and three file stores under it. Only the
+roots read this module.
 """
 
 import logging
@@ -12,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.policy import UriRules
-from oslo_config import cfg
-from pipeline.decompress import ExpansionLimit
-from pipeline.sources import HttpOptions
-from pipeline.taps import FormatRules
+from oslo_config import cfg, types
 
 from api.options import ApiOptions
 from flows.methods import FLOWS
 from flows.options import BrokerOptions, ImportOptions, LeaseOptions
+from flows.policy import UriRules
+from pipeline.decompress import ExpansionLimit
+from pipeline.formats import FormatRules
+from pipeline.sources import HttpOptions
 from stores.base import StoreSpec
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,9 @@ class Settings:
 def load(
     config_files: Sequence[str] = (), *, data: str = "", overrides: Sequence[tuple[str, str, Any]] = ()
 ) -> Settings:
-    """Read the options; `overrides` are (section, option, value) from the command line, and win. Raises `BadSettings`."""
+    """Read the options; `overrides` are (section, option, value) from the command line, and win. Raises
+    `BadSettings`.
+    """
     conf = cfg.ConfigOpts()
     for section, options in _OPTIONS.items():
         conf.register_opts(options, group=None if section == "DEFAULT" else section)
@@ -194,7 +197,7 @@ _STORE_OPTIONS = (
     "filesystem_store_file_perm",
     "https_ca_certificates_file",
     "https_insecure",
-    "capacity",
+    "memory_store_capacity",
 )
 
 _API = ApiOptions()
@@ -234,8 +237,8 @@ _OPTIONS: dict[str, list[Any]] = {
         cfg.ListOpt("disallowed_schemes", default=[], help="Refused schemes, unless some are allowed by name."),
         cfg.ListOpt("allowed_hosts", default=[], help="Hosts of web-download; they may lead to any address."),
         cfg.ListOpt("disallowed_hosts", default=[], help="Refused hosts, unless some are allowed by name."),
-        cfg.ListOpt("allowed_ports", item_type=cfg.types.Port(), default=[80, 443], help="Ports of web-download."),
-        cfg.ListOpt("disallowed_ports", item_type=cfg.types.Port(), default=[], help="Refused ports."),
+        cfg.ListOpt("allowed_ports", item_type=types.Port(), default=[80, 443], help="Ports of web-download."),
+        cfg.ListOpt("disallowed_ports", item_type=types.Port(), default=[], help="Refused ports."),
     ],
     "tranship": [
         cfg.StrOpt("data", default="var", help="Directory for everything that is not configured to be elsewhere."),
@@ -269,6 +272,11 @@ _OPTIONS: dict[str, list[Any]] = {
         cfg.StrOpt("http_user_agent", default=HttpOptions().user_agent, help="What sources are told."),
         cfg.BoolOpt("http_use_env_proxies", default=False, help="Honour http_proxy, https_proxy and no_proxy."),
         cfg.StrOpt("http_ca_file", default="", help="Certificates to trust instead of the system's."),
-        cfg.IntOpt("http_min_rate", default=0, min=0, help="Slowest source to wait for, in bytes a second."),
+        cfg.IntOpt(
+            "http_min_rate",
+            default=HttpOptions().min_rate,
+            min=0,
+            help="Slowest source to wait for, in bytes a second.",
+        ),
     ],
 }

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ApiOptions:
-    """Who may ask, and how answers look. `default_project` and `default_user` are everybody with `auth_strategy = none`."""
+    """Who may ask, and how answers look. `default_project` and `default_user` are everybody with `auth_strategy =
+    none`.
+    """
 
     auth_strategy: str = "none"
     host: str = "127.0.0.1"

@@ -48,7 +48,9 @@ class Catalog:
 
     @contextmanager
     def fenced(self, claim: Claim) -> Iterator[Fenced]:
-        """A transaction of a worker; its first statement proves the claim. Raises `LockLost`, and then nothing is changed."""
+        """A transaction of a worker; its first statement proves the claim. Raises `LockLost`, and then nothing is
+        changed.
+        """
         with self.database.begin() as connection:
             self.lock.hold(connection, claim)
             yield Fenced(connection, self.database, self.lock, claim, grace=self.grace)
@@ -68,7 +70,10 @@ class Catalog:
             tx.images.start_import(new.image_id)
 
     def delete_image(self, image_id: str) -> None:
-        """Delete the image; its objects become garbage, its import is told to stop. Raises `NotFound`."""
+        """Delete the image; its objects become garbage, its import is told to stop.
+
+        Raises `NotFound`, `Protected`.
+        """
         with self.begin() as tx:
             tx.images.delete(image_id, grace=self.grace)
 

@@ -1,4 +1,6 @@
-"""The database: how to reach it, how a transaction begins, whose clock counts, and how it is created from `schema.sql`."""
+"""The database: how to reach it, how a transaction begins, whose clock counts, and how it is created from
+`schema.sql`.
+"""
 
 import sqlite3
 from collections.abc import Iterator
@@ -8,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, create_engine, event, inspect, literal, select
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -48,14 +50,13 @@ def _now_sqlite(element: _Now, compiler: Any, **kw: Any) -> str:
 class Database:
     """One database, reached by `url` (a SQLAlchemy URL, PostgreSQL or SQLite). Threads may share it; processes may not.
 
-    `skew` shifts this object's idea of the database's clock, in seconds: how tests let hours pass.
+    `label` is the URL without its password. `skew` shifts this object's idea of the database's clock, in seconds: how tests let hours pass.
     """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
-        parsed = make_url(url)
+        parsed = _parse(url)
         self.dialect = parsed.get_backend_name()
-        if self.dialect not in ("postgresql", "sqlite"):
-            raise CatalogError(f"[database] connection: only postgresql and sqlite are known, not {self.dialect!r}")
+        self.label = parsed.render_as_string(hide_password=True)
         self.skew = 0.0
         if self.dialect == "sqlite":
             self._engine = create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False})
@@ -78,7 +79,8 @@ class Database:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """A transaction that may write: all or nothing. SQLite takes its one write lock at once, so none fails half-way.
+        """A transaction that may write: all or nothing. SQLite takes its one write lock at once, so none fails
+        half-way.
 
         Raises `CatalogUnavailable` when the database does not answer; errors of constraints pass as `IntegrityError`.
         """
@@ -108,7 +110,15 @@ class Database:
     # -- the schema
 
     def create(self) -> bool:
-        """Load `schema.sql` and the guards; False when they are there already. All or nothing, also when two try at once."""
+        """Load `schema.sql` and the guards; False when they are there already. All or nothing, also when two try at
+        once. Raises `CatalogUnavailable` when the database does not take it.
+        """
+        try:
+            return self._create()
+        except (self._engine.dialect.loaded_dbapi.Error, SQLAlchemyError) as error:
+            raise CatalogUnavailable(f"[database] connection: {_first_line(error)}") from error
+
+    def _create(self) -> bool:
         script = _schema_text() + (_HERE / f"guards_{self.dialect}.sql").read_text()
         raw = self._engine.raw_connection()
         try:
@@ -128,13 +138,12 @@ class Database:
         return True
 
     def _has_schema(self, cursor: Any) -> bool:
-        catalogue = (
-            "SELECT 1 FROM sqlite_master WHERE name = 'schema_version'"
-            if self.dialect == "sqlite"
-            else "SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_version' AND table_schema = current_schema()"
-        )
-        cursor.execute(catalogue)
-        return cursor.fetchone() is not None
+        if self.dialect == "sqlite":
+            cursor.execute("SELECT name FROM sqlite_master WHERE name = 'schema_version'")
+        else:
+            cursor.execute("SELECT to_regclass('schema_version')")
+        found = cursor.fetchone()
+        return found is not None and found[0] is not None
 
     def check(self) -> None:
         """Raise `CatalogError` with a sentence to act on unless the schema is there and of this version."""
@@ -149,6 +158,21 @@ class Database:
             raise CatalogError(f"the database has schema version {found}, this program needs {SCHEMA_VERSION}")
 
 
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "postgresql":
+            # The one driver that is installed, also for an URL that names none.
+            parsed = parsed.set(drivername="postgresql+psycopg2")
+        known = parsed.get_dialect().name in ("postgresql", "sqlite")
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise CatalogError(f"[database] connection: {_first_line(error)}") from error
+    if not known:
+        backend = parsed.get_backend_name()
+        raise CatalogError(f"[database] connection: only postgresql and sqlite are known, not {backend!r}")
+    return parsed
+
+
 def _tune_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # SQLAlchemy must not begin transactions by itself: `begin` chooses the kind.
     connection.isolation_level = None
@@ -161,11 +185,8 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _schema_text() -> str:
-    """schema.sql lies beside the rooms in a checkout and inside `catalog` in an installed wheel."""
-    for place in (_HERE / "schema.sql", _HERE.parent / "schema.sql"):
-        if place.exists():
-            return place.read_text()
-    raise CatalogError("schema.sql is missing from this installation")
+    """schema.sql lies beside this room, in a checkout and where a wheel is installed."""
+    return (_HERE.parent / "schema.sql").read_text()
 
 
 def _statements(script: str) -> Iterator[str]:

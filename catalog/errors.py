@@ -28,6 +28,12 @@ class Conflict(CatalogError):
     code = "conflict"
 
 
+class Protected(CatalogError):
+    """The image must not be deleted as long as its `protected` is set."""
+
+    code = "protected"
+
+
 class BadMarker(CatalogError):
     """The paging marker names no image that the caller may see (http-api §1.6)."""
 

@@ -86,6 +86,23 @@ class Fenced:
             .values(state=state, error_code=code, reason=reason, updated_at=self._database.now())
         )
 
+    def settle_targets(self, failed: Mapping[str, tuple[str, str]] | None, rest: tuple[str, str] | None = None) -> None:
+        """Give every target of a failed task its last verdict; `failed` maps stores to (code, reason).
+
+        The others were written or not begun, and are taken back: `undone`. With `failed` None all failed for `rest`.
+        """
+        mine = t.targets.c.task_id == self._claim.task_id
+        everything = {"state": "undone", "error_code": None, "reason": ""}
+        if failed is None and rest is not None:
+            everything = {"state": "failed", "error_code": rest[0], "reason": rest[1]}
+        self._connection.execute(
+            update(t.targets)
+            .where(mine, t.targets.c.state != "failed")
+            .values(**everything, updated_at=self._database.now())
+        )
+        for store, (code, reason) in (failed or {}).items():
+            self.set_target(store, "failed", code=code, reason=reason)
+
     def progress(self, phase: str, done: int, total: int | None, stores: Mapping[str, int]) -> None:
         """Show how far the attempt is: bytes read of the source, bytes given to each store."""
         now = self._database.now()

@@ -9,7 +9,7 @@ fence that is not the current one, so a worker that was paused, cut off or decla
 import contextlib
 import time
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import redis
 from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, true, update
@@ -156,6 +156,18 @@ class RedisLeaseKeeper:
             self._redis.delete(key)
 
 
+RedisClient: TypeAlias = redis.Redis
+
+
+def lease_keeper(database: Database, redis_url: str | None, client: RedisClient | None = None) -> LeaseKeeper:
+    """The keeper of leases: the database, or with a `redis_url` (or a ready `client`) that Redis."""
+    if client is None and redis_url is None:
+        return DatabaseLeaseKeeper(database)
+    # A heartbeat must not hang on a dead Redis: it asks the database instead.
+    made = client or redis.Redis.from_url(str(redis_url), socket_timeout=2, socket_connect_timeout=2)
+    return RedisLeaseKeeper(made, database)
+
+
 class ImportLock:
     """The lock of every image in one database. Statements that belong to a larger change take its connection.
 
@@ -196,8 +208,9 @@ class ImportLock:
     def enter(self, task_id: str, step: int, worker: str) -> Claim | None:
         """Begin an attempt at `step` of the task, or return None: not ours to run now, for whatever reason.
 
-        One transaction: the fence grows by one, the task counts the attempt, the attempt gets its row. The answer is None
-        while another attempt's lease lives, and when the task waits for its next try, stands elsewhere, or has ended.
+        One transaction: the fence grows by one, the task counts the attempt, the attempt gets its row. The answer is
+        None while another attempt's lease lives, and when the task waits for its next try, stands elsewhere, or has
+        ended.
         """
         if self.busy(task_id):
             return None

@@ -21,10 +21,7 @@ def choose_stores(
         raise BadImportRequest("'stores' and the x-image-meta-store header name different stores; send one of them.")
     if named is not None and not named:
         raise BadImportRequest("'stores' is an empty list: name at least one store, or leave it out for the default.")
-    if request.all_stores:
-        chosen = tuple(writable)
-    else:
-        chosen = named or ((header,) if header else (default,))
+    chosen = tuple(writable) if request.all_stores else named or (header or default,)
     _check(chosen, ids, writable)
     if 0 <= quota < len(chosen):
         raise LocationQuota(f"An image may be in {quota} stores, and {len(chosen)} are asked for in 'stores'.")

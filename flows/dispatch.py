@@ -5,7 +5,7 @@ import threading
 import time
 
 from celery import Celery, chain
-from kombu import Queue
+from kombu.entity import Queue
 
 from flows.flow import Flow
 from flows.options import BrokerOptions

@@ -1,7 +1,8 @@
 """What a flow is: a named, ordered list of steps that can each be run again, with an undo and a rule of admission.
 
 A step works first and records afterwards: `run` may take hours and holds no transaction; what it returns is applied in
-the same fenced transaction that moves the task on. A crash at any moment therefore leaves a step either done or not begun.
+the same fenced transaction that moves the task on. A crash at any moment therefore leaves a step either done or not
+begun.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,7 +42,9 @@ class ImportRequest:
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """What a step may touch: the wired objects, its task as it stood on entering, the proof of the lock, and its monitor."""
+    """What a step may touch: the wired objects, its task as it stood on entering, the proof of the lock, and its
+    monitor.
+    """
 
     runtime: "Runtime"
     task: TaskRecord

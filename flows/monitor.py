@@ -57,7 +57,9 @@ class Monitor:
             return Progress(self._phase, self._done, self._total, dict(self._stores))
 
     def request_stop(self, stop: Stop, why: str) -> None:
-        """Ask the step to end: seen at the next chunk, and a wait for the source is cut short. The first reason stays."""
+        """Ask the step to end: seen at the next chunk, and a wait for the source is cut short. The first reason
+        stays.
+        """
         with self._guard:
             if self.stop is not None:
                 return

@@ -3,17 +3,15 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import redis
-from pipeline.decompress import ExpansionLimit
-from pipeline.sources import HttpOptions
-from pipeline.taps import FormatRules
-from stores.registry import StoreRegistry
-
 from catalog.catalog import Catalog
 from catalog.engine import Database
-from catalog.lock import DatabaseLeaseKeeper, ImportLock, LeaseKeeper, RedisLeaseKeeper
+from catalog.lock import ImportLock, RedisClient, lease_keeper
 from flows.options import ImportOptions, LeaseOptions
 from flows.policy import UriPolicy
+from pipeline.decompress import ExpansionLimit
+from pipeline.formats import FormatRules
+from pipeline.sources import HttpOptions
+from stores.registry import StoreRegistry
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -33,13 +31,16 @@ class Runtime:
     lease: LeaseOptions
 
     @classmethod
-    def build(cls, settings: "Settings", *, redis_client: "redis.Redis | None" = None) -> "Runtime":
+    def build(cls, settings: "Settings", *, redis_client: RedisClient | None = None) -> "Runtime":
         """Wire everything for `settings`. A dead store is kept and reported; what makes no sense raises.
 
-        `redis_client` replaces the connection of a Redis lease keeper (fakeredis in tests). The database is not asked yet.
+        `redis_client` replaces the connection of a Redis lease keeper (fakeredis in tests). The database is not asked
+        yet.
         """
         database = Database(settings.database_url)
-        lock = ImportLock(database, _keeper(settings.lease, database, redis_client), ttl=settings.lease.ttl)
+        redis_url = settings.lease.redis_url if settings.lease.keeper == "redis" else None
+        keeper = lease_keeper(database, redis_url, redis_client)
+        lock = ImportLock(database, keeper, ttl=settings.lease.ttl)
         return cls(
             catalog=Catalog(database, lock, grace=settings.lease.orphan_grace),
             stores=StoreRegistry.build(settings.stores, settings.default_store),
@@ -54,12 +55,3 @@ class Runtime:
     def close(self) -> None:
         """Let go of the database's connections."""
         self.catalog.database.dispose()
-
-
-def _keeper(options: LeaseOptions, database: Database, client: "redis.Redis | None") -> LeaseKeeper:
-    if options.keeper == "database":
-        return DatabaseLeaseKeeper(database)
-    if client is None:
-        # A heartbeat must not hang on a dead Redis: it asks the database instead.
-        client = redis.Redis.from_url(options.redis_url, socket_timeout=2, socket_connect_timeout=2)
-    return RedisLeaseKeeper(client, database)

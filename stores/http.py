@@ -12,7 +12,7 @@ secret in itself.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -176,7 +176,7 @@ class HttpStore:
             following = check_url_key(urljoin(url, target).partition("#")[0])
         except ValueError as error:
             raise StoreError(self.id, "the server redirects to what is no URL of an object") from error
-        if url.startswith("https:") and not following.startswith("https:"):
+        if urlsplit(url).scheme == "https" and urlsplit(following).scheme != "https":
             raise StoreDenied(self.id, "the server redirects from https to http")
         return following
 
@@ -239,8 +239,7 @@ class HttpReader:
 
     def close(self) -> None:
         """See `stores.base.Reader.close`."""
-        with suppress(OSError, urllib3.exceptions.HTTPError):
-            self._answer.close()
+        self._answer.close()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -44,9 +44,7 @@ class StoreRegistry:
     special set-ups may give stores of their own making.
     """
 
-    def __init__(
-        self, stores: Sequence[ReadableStore], default: str, specs: Sequence[StoreSpec] | None = None
-    ) -> None:
+    def __init__(self, stores: Sequence[ReadableStore], default: str, specs: Sequence[StoreSpec] | None = None) -> None:
         given = specs or [StoreSpec(store.id, type(store).__name__) for store in stores]
         self._stores = dict(zip((spec.id for spec in given), stores, strict=True))
         self._specs = {spec.id: spec for spec in given}
@@ -118,9 +116,7 @@ def _check_ids(specs: Sequence[StoreSpec]) -> None:
                 spec.id, f"enabled_backends has an id that begins with {RESERVED}, which is reserved"
             )
         if not _ID.fullmatch(spec.id):
-            raise StoreMisconfigured(
-                spec.id, "enabled_backends has an id that is not 1 to 64 of A-Z a-z 0-9 . _ -"
-            )
+            raise StoreMisconfigured(spec.id, "enabled_backends has an id that is not 1 to 64 of A-Z a-z 0-9 . _ -")
         if spec.id in seen:
             raise StoreMisconfigured(spec.id, "enabled_backends has this id twice")
         seen.add(spec.id)
@@ -129,9 +125,7 @@ def _check_ids(specs: Sequence[StoreSpec]) -> None:
 def _driver(spec: StoreSpec) -> Driver:
     if spec.driver not in DRIVERS:
         known = ", ".join(sorted(DRIVERS))
-        raise StoreMisconfigured(
-            spec.id, f"enabled_backends has the unknown type {spec.driver!r}, known are {known}"
-        )
+        raise StoreMisconfigured(spec.id, f"enabled_backends has the unknown type {spec.driver!r}, known are {known}")
     return DRIVERS[spec.driver]
 
 

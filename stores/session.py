@@ -45,9 +45,7 @@ class WriteSession(ABC):
         self._enter()
         length = len(chunk)
         if self.size is not None and self.written + length > self.size:
-            raise SizeMismatch(
-                self.store, f"more than the declared {self.size} bytes: {self.written + length} so far"
-            )
+            raise SizeMismatch(self.store, f"more than the declared {self.size} bytes: {self.written + length} so far")
         self._append(chunk)
         self.written += length
         self._usable = True

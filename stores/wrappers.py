@@ -8,9 +8,7 @@ from typing import Any, Literal, Self, TypeAlias, TypeVar
 from stores.base import CHUNK, Bytes, ObjectInfo, Reader, Store, StoredObject, Writer
 
 T = TypeVar("T")
-Operation: TypeAlias = Literal[
-    "create", "write", "commit", "abort", "delete", "open", "read", "stat", "probe"
-]
+Operation: TypeAlias = Literal["create", "write", "commit", "abort", "delete", "open", "read", "stat", "probe"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """The worker program, in the three ways it runs: prefork processes, threads beside the API, or the caller's own thread.
 
-All three run the same tasks through the same runner. What differs is how a stop reaches a running step: a prefork child gets
-`SystemExit` from Celery; threads cannot be interrupted, so the runner asks every step to hand back.
+All three run the same tasks through the same runner. What differs is how a stop reaches a running step: a prefork
+child gets `SystemExit` from Celery; threads cannot be interrupted, so the runner asks every step to hand back.
 """
 
 import os
 import socket
 import threading
+import time
 import uuid
 from typing import Any
 
@@ -81,7 +82,7 @@ class EmbeddedWorker:
     def __init__(self, runtime: Runtime, app: Celery, *, concurrency: int = 2) -> None:
         self.runner = Runner(runtime, worker_name())
         register(app, lambda: self.runner)
-        self._sweeper = Sweeper(runtime, Dispatcher(app))
+        self._sweeper = Sweeper(runtime, Dispatcher(app), messages_lost=True)
         self._worker = celery_worker.WorkController(
             app=app,
             pool="threads",
@@ -99,13 +100,22 @@ class EmbeddedWorker:
         self._thread.start()
         self._sweeper.start()
 
-    def stop(self, timeout: float = 4.0) -> bool:
-        """Hand running steps back and end; False when a thread is still busy after `timeout` seconds."""
-        self._sweeper.stop()
+    def hand_back(self, timeout: float) -> bool:
+        """Begin nothing more and hand running steps back; False when one is still busy after `timeout` seconds."""
         self.runner.hand_back_all("the service is stopping")
+        return self.runner.wait_idle(timeout)
+
+    def stop(self, timeout: float = 4.0) -> bool:
+        """Hand back, and end every thread; False when one is still busy after `timeout` seconds.
+
+        Celery looks up from an idle broker only every two seconds: a process that ends anyway need not wait for that.
+        """
+        deadline = time.monotonic() + timeout
+        self.hand_back(timeout)
+        self._sweeper.stop()
         state.should_stop = 0
         try:
-            self._thread.join(timeout)
+            self._thread.join(max(0.0, deadline - time.monotonic()))
         finally:
             state.should_stop = None
         return not self._thread.is_alive()

@@ -1,4 +1,6 @@
-"""The heartbeat of one attempt: renews the lease, shows progress, and hears requests to stop, in a thread of its own."""
+"""The heartbeat of one attempt: renews the lease, shows progress, and hears requests to stop, in a thread of its
+own.
+"""
 
 import logging
 import threading
@@ -17,8 +19,8 @@ log = logging.getLogger(__name__)
 class Heartbeat:
     """Beats from `__enter__` to `__exit__`, every `interval` seconds; the lease is renewed every third of its length.
 
-    A database that is away is waited for until the lease must be taken for lost, by this process's own clock and a margin
-    before the end (celery-notes §7); then the step is stopped, and so can nobody else's work be disturbed.
+    A database that is away is waited for until the lease must be taken for lost, by this process's own clock and a
+    margin before the end (celery-notes §7); then the step is stopped, and so can nobody else's work be disturbed.
     """
 
     def __init__(self, catalog: Catalog, claim: Claim, monitor: Monitor, *, interval: float) -> None:

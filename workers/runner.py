@@ -7,6 +7,7 @@ undo. Clean-up never lives in a Celery callback, since those are not called when
 import contextlib
 import logging
 import threading
+from collections.abc import Iterator
 
 from catalog.errors import CatalogError, LockLost
 from catalog.lock import Claim
@@ -43,7 +44,7 @@ class Runner:
     def __init__(self, runtime: Runtime, name: str) -> None:
         self.runtime = runtime
         self.name = name
-        self._guard = threading.Lock()
+        self._guard = threading.Condition()
         self._running: set[Monitor] = set()
         self._leaving = ""
 
@@ -57,37 +58,47 @@ class Runner:
         position = flow.position(step_name) if flow is not None else None
         if task is None or flow is None or position is None or task.step != position:
             return False
-        claim = self.runtime.catalog.lock.enter(task_id, position, self.name)
-        if claim is None:
-            return False
-        log.info("task %s: attempt %d at %s.%s, fence %d", task_id, claim.attempt, flow.name, step_name, claim.fence)
-        monitor = Monitor()
-        try:
-            with self._on_duty(monitor):
+        with self._on_duty() as monitor:
+            claim = self.runtime.catalog.lock.enter(task_id, position, self.name) if monitor else None
+            if monitor is None or claim is None:
+                return False
+            where = f"{flow.name}.{step_name}"
+            log.info("task %s: attempt %d at %s, fence %d", task_id, claim.attempt, where, claim.fence)
+            try:
                 return self._attempt(flow, flow.steps[position], claim, monitor)
-        finally:
-            self.runtime.catalog.lock.keeper.drop(claim)
+            finally:
+                self.runtime.catalog.lock.keeper.drop(claim)
 
     def hand_back_all(self, why: str) -> None:
-        """Ask every running step to stop and hand its task back; seen at the next chunk. Safe from any thread."""
+        """Ask every running step to stop and hand its task back, seen at the next chunk; no other begins from now on.
+
+        Safe from any thread.
+        """
         with self._guard:
             self._leaving = why
             running = list(self._running)
         for monitor in running:
             monitor.request_stop(Stop.HAND_BACK, why)
 
-    @contextlib.contextmanager
-    def _on_duty(self, monitor: Monitor):  # type: ignore[no-untyped-def]
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until no step is running; False when one still is after `timeout` seconds."""
         with self._guard:
-            self._running.add(monitor)
-            leaving = self._leaving
-        if leaving:
-            monitor.request_stop(Stop.HAND_BACK, leaving)
+            return self._guard.wait_for(lambda: not self._running, timeout)
+
+    @contextlib.contextmanager
+    def _on_duty(self) -> Iterator[Monitor | None]:
+        """Count as running; None for a runner that is leaving."""
+        with self._guard:
+            monitor = None if self._leaving else Monitor()
+            if monitor:
+                self._running.add(monitor)
         try:
-            yield
+            yield monitor
         finally:
             with self._guard:
-                self._running.discard(monitor)
+                if monitor:
+                    self._running.discard(monitor)
+                self._guard.notify_all()
 
     def _load(self, task_id: str) -> TaskRecord | None:
         with contextlib.suppress(CatalogError), self.runtime.catalog.read() as tx:
@@ -138,7 +149,7 @@ class Runner:
             if monitor.stop is Stop.LOST:
                 log.warning("task %s: stopped: %s", claim.task_id, monitor.why)
                 return None
-            error = Cancelled(monitor.why)
+            error = Cancelled(monitor.why or error.why)
         verdict = decide(error, claim.attempt, self.runtime.options)
         if isinstance(verdict, Retry):
             log.warning("task %s: %s; next attempt in %.0f s", claim.task_id, error, verdict.delay)
@@ -151,7 +162,8 @@ class Runner:
         return self._collect(claim.image_id)
 
     def _fail(self, flow: Flow, claim: Claim, error: Exception, verdict: Fail) -> None:
-        log.error("task %s failed: %s", claim.task_id, verdict.message, exc_info=error)
+        # A trace helps only where the failure is ours; what the world did wrong, the sentence tells.
+        log.error("task %s failed: %s", claim.task_id, verdict.message, exc_info=error if verdict.ours else None)
         with contextlib.suppress(CatalogError), self.runtime.catalog.fenced(claim) as tx:
             flow.undo(tx, error, verdict.code, verdict.message)
             tx.fail(code=verdict.code, message=verdict.message, keep_for=self.runtime.options.task_time_to_live)

@@ -34,7 +34,9 @@ class LockContract:
     def test_one_winner_and_a_growing_fence(
         self, database: Database, keeper: Callable[[], LeaseKeeper], catalog: Catalog
     ) -> None:
-        """Given many workers that hear the same doorbell, when they all enter at once, then one does, round after round."""
+        """Given many workers that hear the same doorbell, when they all enter at once, then one does, round after
+        round.
+        """
         _, task_id = importing(catalog)
         locks = [ImportLock(database, keeper(), ttl=60.0) for _ in range(THREADS)]
         last = 0
@@ -56,7 +58,9 @@ class LockContract:
                 locks[number].keeper.drop(claim)
 
     def test_one_requester_wins(self, catalog: Catalog) -> None:
-        """Given an image, when many ask to import it at once, then one task is recorded and the others hear who holds it."""
+        """Given an image, when many ask to import it at once, then one task is recorded and the others hear who holds
+        it.
+        """
         image_id = new_image(catalog)
 
         def ask(_: int) -> str:
@@ -132,7 +136,9 @@ class LockContract:
         assert brief.lock.keeper.alive(image_id, claim.fence)
 
     def test_leaving_lets_the_next_step_in(self, catalog: Catalog) -> None:
-        """Given a step that is done, when the next is entered, then it gets a higher fence, and the old one is worthless."""
+        """Given a step that is done, when the next is entered, then it gets a higher fence, and the old one is
+        worthless.
+        """
         image_id, task_id = importing(catalog)
         first = catalog.lock.enter(task_id, 0, "w")
         assert first is not None

@@ -22,12 +22,16 @@ class Origin:
     """Headers to add, to change, or (None) to leave out."""
     break_after: int | None = None
     """Close the connection after so many bytes of a body."""
-    silent: Event | None = None
-    """Say nothing before this is set."""
+    stall_after: int | None = None
+    """Send so many bytes of a body, then nothing more, and stay connected until the block ends."""
+    silent: bool = False
+    """Say nothing until the block ends."""
     redirects: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     """Method, path and headers of every request."""
     port: int = 0
+    over: Event = field(default_factory=Event)
+    """Set when the block ends."""
 
     def url(self, path: str) -> str:
         """Return the URL of `path` (with its slash) here."""
@@ -44,8 +48,8 @@ def serving() -> Iterator[Origin]:
 
         def do_GET(self) -> None:
             origin.asked.append((self.command, self.path, dict(self.headers)))
-            if origin.silent is not None:
-                origin.silent.wait(30)
+            if origin.silent:
+                origin.over.wait(30)
             _answer(origin, self)
 
         def log_message(self, format: str, *args: Any) -> None:
@@ -59,8 +63,7 @@ def serving() -> Iterator[Origin]:
     try:
         yield origin
     finally:
-        if origin.silent is not None:
-            origin.silent.set()
+        origin.over.set()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -82,16 +85,16 @@ def _answer(origin: Origin, handler: BaseHTTPRequestHandler) -> None:
     return _send(origin, handler, 206, whole[start : end + 1], told)
 
 
-def _send(
-    origin: Origin, handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str]
-) -> None:
+def _send(origin: Origin, handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str]) -> None:
     handler.send_response(status)
     for name, value in ({"Content-Length": str(len(body))} | headers | origin.headers).items():
         if value is not None:
             handler.send_header(name, value)
     handler.end_headers()
     try:
-        handler.wfile.write(body[: origin.break_after])
+        handler.wfile.write(body[: origin.break_after or origin.stall_after])
+        if origin.stall_after is not None:
+            origin.over.wait(30)
     except ConnectionError:
         # The reader had enough.
         handler.close_connection = True

@@ -87,9 +87,7 @@ class ReadableContract:
             assert reader.read() == b""
 
     @pytest.mark.parametrize("offset", [-1, 17, 1 << 40])
-    def test_an_offset_outside_the_object_is_refused(
-        self, store: ReadableStore, keep: Keep, offset: int
-    ) -> None:
+    def test_an_offset_outside_the_object_is_refused(self, store: ReadableStore, keep: Keep, offset: int) -> None:
         key = keep(TEXT)
         with pytest.raises(ValueError, match="offset"):
             store.open(key, offset)

@@ -98,7 +98,9 @@ class TestRedisTroubles:
             tx.advance({})
 
     def test_down_in_mid_import(self, catalog: Catalog, server: fakeredis.FakeServer) -> None:
-        """Given a running attempt, when Redis is unreachable, then the database keeps the lease and nobody else gets in."""
+        """Given a running attempt, when Redis is unreachable, then the database keeps the lease and nobody else gets
+        in.
+        """
         image_id, task_id = importing(catalog)
         claim = catalog.lock.enter(task_id, 0, "w")
         assert claim is not None

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,18 +57,14 @@ class TestObjects:
         (tmp_path / KEY).mkdir()
         assert_nothing_at(store, KEY)
 
-    def test_a_file_cut_short_behind_our_back_is_an_error(
-        self, store: FilesystemStore, tmp_path: Path
-    ) -> None:
+    def test_a_file_cut_short_behind_our_back_is_an_error(self, store: FilesystemStore, tmp_path: Path) -> None:
         write(store, KEY, TEXT)
         with store.open(KEY) as reader:
             assert reader.read(4) == TEXT[:4]
             os.truncate(tmp_path / KEY, 4)
             assert "ends after 4 of 16 bytes" in refusal(reader.read, StoreUnavailable, tmp_path)
 
-    @pytest.mark.parametrize(
-        ("configured", "mode"), [(640, 0o640), ("0604", 0o604), (0, 0o666), (None, 0o666)]
-    )
+    @pytest.mark.parametrize(("configured", "mode"), [(640, 0o640), ("0604", 0o604), (0, 0o666), (None, 0o666)])
     def test_the_mode_is_the_configured_octal_number_or_what_the_umask_says(
         self, tmp_path: Path, configured: object, mode: int
     ) -> None:
@@ -102,6 +99,14 @@ class TestThinProvisioning:
         assert used["thick"] >= 4 * CHUNK
         assert content(thin, KEY) == content(thick, KEY) == bytes(data)
 
+    def test_holes_do_not_depend_on_how_the_chunks_fall(self, tmp_path: Path) -> None:
+        # Given one block of 64 KiB of bytes among zeros, in chunks that cut across all blocks
+        data = bytes(4 * 65_536) + b"x" * 65_536 + bytes(11 * 65_536)
+        store = FilesystemStore("thin", tmp_path, thin=True)
+        write(store, KEY, *(data[i : i + 100_003] for i in range(0, len(data), 100_003)))
+        assert (tmp_path / KEY).stat().st_blocks * 512 <= 65_536 + 4096
+        assert content(store, KEY) == data
+
     def test_an_announced_size_above_the_free_space_is_not_refused(self, tmp_path: Path) -> None:
         store = FilesystemStore("thin", tmp_path, thin=True)
         store.create(KEY, 1 << 60).abort()
@@ -114,9 +119,7 @@ class TestFailures:
         text = refusal(lambda: store.create(KEY, 1 << 60), StoreFull, tmp_path)
         assert f"{1 << 60} bytes are announced" in text
 
-    def test_short_writes_are_carried_on(
-        self, store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_short_writes_are_carried_on(self, store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
         real = os.pwrite
         monkeypatch.setattr(os, "pwrite", lambda fd, data, at: real(fd, bytes(data)[:1000], at))
         data = os.urandom(10_500)
@@ -233,14 +236,10 @@ class TestDurability:
         assert named_with == [32]
         assert KEY in names_on_disk
 
-    def test_a_deletion_lasts(
-        self, store: FilesystemStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_deletion_lasts(self, store: FilesystemStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write(store, KEY, TEXT)
         names_at_sync: list[set[str]] = []
-        monkeypatch.setattr(
-            os, "fsync", lambda fd: names_at_sync.append({path.name for path in tmp_path.iterdir()})
-        )
+        monkeypatch.setattr(os, "fsync", lambda fd: names_at_sync.append({path.name for path in tmp_path.iterdir()}))
         store.delete(KEY)
         assert names_at_sync == [{".writing"}]
 
@@ -279,11 +278,14 @@ class TestLostDirectory:
         ):
             refusal(call, StoreUnavailable, tmp_path)
 
-    def test_a_directory_that_goes_in_mid_session(self, lost: FilesystemStore, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("destroyed", [False, True])
+    def test_a_directory_that_goes_in_mid_session(self, lost: FilesystemStore, tmp_path: Path, destroyed: bool) -> None:
         lost.prepare()
         writer = lost.create(KEY)
         writer.write(TEXT)
         lost.directory.rename(tmp_path / "elsewhere")
+        if destroyed:
+            shutil.rmtree(tmp_path / "elsewhere")
         assert "committing failed after 16 bytes" in refusal(writer.commit, StoreUnavailable, tmp_path)
         writer.abort()
 
@@ -340,9 +342,7 @@ class TestLostPermission:
             assert content(store, KEY) == TEXT
 
 
-def test_a_read_error_is_translated(
-    store: FilesystemStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_error_is_translated(store: FilesystemStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(store, KEY, TEXT)
 
     def fail(descriptor: int, size: int) -> bytes:

@@ -1,0 +1,86 @@
+"""Fixtures shared by all rooms: real servers, started when a test first asks for one and stopped at the end.
+
+A server program that is not installed skips the test with the command that installs it. Under `make test` and
+in continuous integration (TRANSHIP_REQUIRE_SERVERS=1 or CI=true) the test fails instead: nothing is skipped
+silently there.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.servers import NginxServer, PostgresServer, RabbitServer, RedisServer, Server, ServerMissing
+
+AnyServer = TypeVar("AnyServer", bound=Server)
+
+
+def servers_required() -> bool:
+    """Whether a missing server program is a failure here."""
+    return os.environ.get("TRANSHIP_REQUIRE_SERVERS") == "1" or os.environ.get("CI") == "true"
+
+
+def started(server: AnyServer) -> AnyServer:
+    """`server`, started; fails or skips the test when its program is missing."""
+    try:
+        return server.start()
+    except ServerMissing as missing:
+        if servers_required():
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """The PostgreSQL of this run. A test that stops or freezes a server starts one of its own instead."""
+    with started(PostgresServer()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The Redis of this run."""
+    with started(RedisServer()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbit_server() -> Iterator[RabbitServer]:
+    """The RabbitMQ of this run; it takes some seconds to start."""
+    with started(RabbitServer()) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A new, empty PostgreSQL database as a SQLAlchemy URL; gone after the test."""
+    url = postgres_server.create_database()
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """An empty Redis."""
+    redis_server.flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+def rabbit_url(rabbit_server: RabbitServer) -> str:
+    """A new, empty virtual host on RabbitMQ."""
+    return rabbit_server.create_vhost()
+
+
+@pytest.fixture
+def nginx() -> Iterator[Callable[..., NginxServer]]:
+    """Starts an nginx that serves a folder: `nginx(folder, rate=bytes_per_second)`; stopped at the end."""
+    with ExitStack() as running:
+
+        def serve(root: Path, rate: int | None = None) -> NginxServer:
+            return running.enter_context(started(NginxServer(root, rate)))
+
+        yield serve

@@ -1,0 +1,29 @@
+"""Real servers for tests: PostgreSQL, Redis, RabbitMQ and nginx, our own processes on free loopback ports.
+
+Every class is a `Server`: `start()` returns once it answers, `stop()` leaves no process and no file behind,
+and both are what a `with` block does. `kill()`, `pause()`/`resume()` and `restart()` are for tests of faults;
+the port and what is on disk survive them. A server that does not come up raises `ServerFailed` with the end
+of its log; a program that is not installed raises `ServerMissing` with the command that installs it.
+"""
+
+from tests.servers.nginx import NginxServer
+from tests.servers.places import LOOPBACK, Port, ServerFailed, ServerMissing, find_program
+from tests.servers.postgresql import PostgresServer
+from tests.servers.process import Server, is_alive, wait_until
+from tests.servers.rabbitmq import RabbitServer
+from tests.servers.redis import RedisServer
+
+__all__ = [
+    "LOOPBACK",
+    "NginxServer",
+    "Port",
+    "PostgresServer",
+    "RabbitServer",
+    "RedisServer",
+    "Server",
+    "ServerFailed",
+    "ServerMissing",
+    "find_program",
+    "is_alive",
+    "wait_until",
+]

@@ -1,0 +1,244 @@
+"""What refuses the start, what is only reported, and how stores are found."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from stores.base import ReadableStore, Store, StoreSpec
+from stores.errors import (
+    ReadOnlyStore,
+    StoreDenied,
+    StoreMisconfigured,
+    StoreUnavailable,
+    UnknownStore,
+)
+from stores.filesystem import FilesystemStore
+from stores.http import HttpStore
+from stores.memory import MemoryStore
+from stores.registry import DRIVERS, StoreRegistry
+from stores.wrappers import Call, FaultyStore, fails, waits
+from tests.conformance.store_contract import KEY, TEXT, content, write
+
+
+def file_spec(id: str, directory: Path | str) -> StoreSpec:
+    return StoreSpec(id, "file", options={"filesystem_store_datadir": str(directory)})
+
+
+def memory(id: str) -> StoreSpec:
+    return StoreSpec(id, "memory")
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("specs", "default", "sentence"),
+        [
+            (
+                [StoreSpec("a", "rbd")],
+                "a",
+                "store a: enabled_backends has the unknown type 'rbd', known are file",
+            ),
+            ([memory("a"), memory("a")], "a", "store a: enabled_backends has this id twice"),
+            ([memory("os_glance_x")], "os_glance_x", "an id that begins with os_glance_, which is reserved"),
+            ([memory("a,b")], "a,b", "store a,b: enabled_backends has an id that is not"),
+            ([memory("")], "", "enabled_backends has an id that is not"),
+            ([memory("a")], "b", "store b: default_backend is not among enabled_backends"),
+            ([], "a", "store a: default_backend is not among enabled_backends"),
+            ([memory("a"), StoreSpec("w", "http")], "w", "store w: default_backend can only be read"),
+            ([StoreSpec("a", "file")], "a", "store a: filesystem_store_datadir is not set"),
+            ([file_spec("a", "  ")], "a", "store a: filesystem_store_datadir is not set"),
+            (
+                [file_spec("a", "var/images")],
+                "a",
+                "store a: filesystem_store_datadir must be an absolute path",
+            ),
+        ],
+    )
+    def test_a_configuration_that_makes_no_sense(self, specs: list[StoreSpec], default: str, sentence: str) -> None:
+        with pytest.raises(StoreMisconfigured) as caught:
+            StoreRegistry.build(specs, default)
+        assert sentence in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("option", "value", "sentence"),
+        [
+            ("filesystem_thin_provisioning", "perhaps", "must be true or false"),
+            ("filesystem_store_chunk_size", "64k", "must be a whole number"),
+            ("filesystem_store_chunk_size", 0, "must not be below 1"),
+            ("filesystem_store_file_perm", 648, "must be an octal number"),
+            ("filesystem_store_file_perm", -640, "must not be below 0"),
+        ],
+    )
+    def test_an_option_that_makes_no_sense(self, tmp_path: Path, option: str, value: object, sentence: str) -> None:
+        options = {"filesystem_store_datadir": str(tmp_path), option: value}
+        with pytest.raises(StoreMisconfigured, match=f"store a: {option} {sentence}"):
+            StoreRegistry.build([StoreSpec("a", "file", options=options)], "a")
+
+    @pytest.mark.parametrize(
+        ("one", "other", "how"),
+        [
+            ("data", "data", "the same as"),
+            ("data", "data/", "the same as"),
+            ("data", "x/../data", "the same as"),
+            ("data", "link", "the same as"),
+            ("data", "data/inner", "nested with"),
+            ("data/inner", "data", "nested with"),
+            ("link/inner", "data", "nested with"),
+            ("later/a", "later", "nested with"),
+        ],
+    )
+    def test_two_stores_in_one_place(self, tmp_path: Path, one: str, other: str, how: str) -> None:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "link").symlink_to("data")
+        specs = [file_spec("a", f"{tmp_path}/{one}"), memory("m"), file_spec("b", f"{tmp_path}/{other}")]
+        with pytest.raises(StoreMisconfigured) as caught:
+            StoreRegistry.build(specs, "a")
+        assert str(caught.value) == f"store b: filesystem_store_datadir is {how} that of store a"
+        # And nothing was made on the way to the refusal
+        assert {path.name for path in tmp_path.rglob("*")} == {"data", "link"}
+
+    def test_neighbours_are_not_in_one_place(self, tmp_path: Path) -> None:
+        specs = [file_spec("a", tmp_path / "data"), file_spec("b", tmp_path / "data2")]
+        assert StoreRegistry.build(specs, "a").ids() == ["a", "b"]
+
+
+class TestLookup:
+    @pytest.fixture
+    def registry(self, tmp_path: Path) -> StoreRegistry:
+        specs = [memory("slow"), StoreSpec("web", "http"), file_spec("fast", tmp_path / "a" / "b")]
+        return StoreRegistry.build(specs, "fast")
+
+    def test_ids_are_in_the_order_of_the_configuration(self, registry: StoreRegistry) -> None:
+        assert registry.ids() == ["slow", "web", "fast"]
+        assert registry.writable_ids() == ["slow", "fast"]
+        assert registry.default == "fast"
+
+    def test_stores_are_found_by_id(self, registry: StoreRegistry) -> None:
+        assert isinstance(registry.get("web"), HttpStore)
+        assert isinstance(registry.get("slow"), MemoryStore)
+        assert registry.writable("fast") is registry.get("fast")
+        assert registry.get("fast").id == "fast"
+        assert registry.spec("web") == StoreSpec("web", "http")
+
+    def test_a_missing_directory_was_made_with_its_parents(self, registry: StoreRegistry) -> None:
+        write(registry.writable("fast"), KEY, TEXT)
+        assert content(registry.get("fast"), KEY) == TEXT
+
+    def test_an_unknown_id_is_said_to_be(self, registry: StoreRegistry) -> None:
+        for call in (registry.get, registry.writable, registry.spec):
+            with pytest.raises(UnknownStore, match="store os_glance_staging_store: it is not configured"):
+                call("os_glance_staging_store")
+
+    def test_a_read_only_store_is_not_given_to_writers(self, registry: StoreRegistry) -> None:
+        with pytest.raises(ReadOnlyStore, match="store web"):
+            registry.writable("web")
+
+    def test_stores_of_ones_own_making_can_be_registered(self) -> None:
+        faulty = FaultyStore(MemoryStore("m"))
+        registry = StoreRegistry([faulty, HttpStore("web")], "m")
+        assert registry.writable("m") is faulty
+        assert registry.spec("m").driver == "FaultyStore"
+        assert registry.writable_ids() == ["m"]
+
+    @pytest.mark.parametrize("name", DRIVERS)
+    def test_every_driver_is_a_store(self, tmp_path: Path, name: str) -> None:
+        store = DRIVERS[name].from_spec(StoreSpec("s", name, options={"filesystem_store_datadir": str(tmp_path)}))
+        assert isinstance(store, ReadableStore)
+        assert isinstance(store, Store) == (name != "http")
+
+
+class TestDeadStores:
+    def test_one_is_reported_and_the_others_work(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        # Given a directory that cannot be made, for a file is in the way
+        (tmp_path / "file").touch()
+        specs = [file_spec("dead", tmp_path / "file" / "data"), file_spec("alive", tmp_path / "alive")]
+        with caplog.at_level(logging.ERROR):
+            registry = StoreRegistry.build(specs, "alive")
+        # Then the log names the store, once
+        (line,) = [record.getMessage() for record in caplog.records]
+        assert "store dead: the data directory cannot be made" in line
+        # And the others work
+        write(registry.writable("alive"), KEY, TEXT)
+        with pytest.raises(StoreUnavailable):
+            registry.writable("dead").create(KEY)
+        health = registry.health()
+        assert health["alive"] is None
+        assert "store dead: a trial write failed" in (health["dead"] or "")
+
+    def test_one_comes_back_without_a_restart(self, tmp_path: Path) -> None:
+        (tmp_path / "data").touch()
+        registry = StoreRegistry.build([file_spec("a", tmp_path / "data")], "a")
+        assert registry.health()["a"] is not None
+        (tmp_path / "data").unlink()
+        (tmp_path / "data").mkdir()
+        assert registry.health() == {"a": None}
+
+    def test_a_mount_that_hangs_at_start_does_not_block_the_others(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        # Given a mount where every call hangs until the end of the test
+        released = Event()
+        hang_at(monkeypatch, Path, "resolve", lambda path: path.name == "hung", released)
+        hang_at(monkeypatch, FilesystemStore, "prepare", lambda store: store.id == "hung", released)
+        try:
+            specs = [file_spec("hung", tmp_path / "hung"), file_spec("alive", tmp_path / "alive")]
+            registry = StoreRegistry.build(specs, "alive", deadline=0.05)
+            assert "store hung: no answer within 0.05 s" in caplog.text
+            write(registry.writable("alive"), KEY, TEXT)
+            # And a second store on its path is refused all the same
+            with pytest.raises(StoreMisconfigured, match="the same as that of store hung"):
+                StoreRegistry.build([*specs, file_spec("b", tmp_path / "hung")], "alive", deadline=0.05)
+        finally:
+            released.set()
+
+
+class TestHealth:
+    def test_it_says_what_is_wrong_with_each(self) -> None:
+        sick = FaultyStore(MemoryStore("sick"), {"probe": fails(StoreDenied("sick", "keep out"))})
+        registry = StoreRegistry([MemoryStore("well"), sick], "well")
+        assert registry.health() == {"well": None, "sick": "store sick: keep out"}
+
+    def test_one_that_hangs_is_asked_by_one_thread_only(self) -> None:
+        calls: list[str] = []
+        entered, proceed = Event(), Event()
+
+        def hang(call: Call, go: Callable[[], Any]) -> Any:
+            calls.append(call.operation)
+            return waits(entered, proceed)(call, go)
+
+        hung = FaultyStore(MemoryStore("hung"), {"probe": hang})
+        registry = StoreRegistry([MemoryStore("well"), hung], "well")
+        try:
+            for _ in range(3):
+                assert registry.health(0.02) == {"well": None, "hung": "store hung: no answer within 0.02 s"}
+            assert calls == ["probe"]
+        finally:
+            proceed.set()
+        # And when it answers at last, the next round hears it
+        assert registry.health(10) == {"well": None, "hung": None}
+
+    def test_a_bug_in_a_probe_is_no_answer(self) -> None:
+        buggy = FaultyStore(MemoryStore("b"), {"probe": fails(ZeroDivisionError("a bug"))})
+        with pytest.raises(ZeroDivisionError):
+            StoreRegistry([buggy], "b").health()
+
+
+def hang_at(
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    name: str,
+    concerned: Callable[[Any], bool],
+    released: Event,
+) -> None:
+    """Let a method hang, for the objects it concerns, until `released` is set."""
+    real = getattr(owner, name)
+
+    def hanging(self: object) -> object:
+        if concerned(self):
+            assert released.wait(30)
+        return real(self)
+
+    monkeypatch.setattr(owner, name, hanging)
