@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from catalog import tables as t
-from catalog.engine import Database
+from catalog.engine import Database, broken_rule
 from catalog.errors import Conflict, Duplicate, NotFound, Protected
 from catalog.listing import ImageQuery, page_of
 from catalog.objects import discard
@@ -105,7 +105,9 @@ class Images:
         try:
             self._connection.execute(insert(t.images).values(**base, status="queued", created_at=now, updated_at=now))
         except IntegrityError as error:
-            raise Duplicate(f"Image ID {new.id} already exists!") from error
+            if broken_rule(error) in ("images_pkey", "images.id"):
+                raise Duplicate(f"Image ID {new.id} already exists!") from error
+            raise
         self._connection.execute(insert(t.image_locks).values(image_id=new.id, fence=0))
         if new.properties:
             rows = [{"image_id": new.id, "name": n, "value": v} for n, v in new.properties.items()]
@@ -115,14 +117,27 @@ class Images:
         return self.get(new.id)
 
     def start_import(self, image_id: str) -> None:
-        """queued → importing, in the transaction that makes the task (import-behaviour §1.3 [R]). Raises `Conflict`."""
+        """queued → importing, in the transaction that makes the task (import-behaviour §1.3 [R]).
+
+        Raises `Conflict`, or `NotFound` for a deleted image.
+        """
+        image = t.images.c
         moved = self._connection.execute(
             update(t.images)
-            .where(t.images.c.id == image_id, t.images.c.status == "queued")
+            .where(
+                image.id == image_id,
+                image.status == "queued",
+                image.container_format.is_not(None),
+                image.disk_format.is_not(None),
+            )
             .values(status="importing", updated_at=self._database.now())
         )
-        if not moved.rowcount:
-            raise Conflict(f"Image {image_id} is not in status queued, so nothing can be imported into it.")
+        if moved.rowcount:
+            return
+        status = self.get(image_id).status
+        if status != "queued":
+            raise Conflict(f"Image {image_id} is in status {status}, not queued: nothing can be imported into it.")
+        raise Conflict(f"Image {image_id} needs 'container_format' and 'disk_format' set before an import.")
 
     def delete(self, image_id: str, *, grace: float) -> None:
         """Delete the image in any state (§1.8): its data becomes garbage, a running import is told to stop.

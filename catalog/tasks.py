@@ -207,12 +207,17 @@ class Tasks:
         return bool(asked.rowcount)
 
     def stop_requested(self, task_id: str) -> str | None:
-        """Why work on the task should end, if somebody asked for it: its image is deleted, or it is cancelled."""
+        """Why work on the task should end, if somebody asked for it: its image is deleted, or it is cancelled.
+
+        Raises `NotFound`.
+        """
         asked = self._connection.execute(
             select(t.tasks.c.cancel_requested, t.images.c.status)
             .join(t.images, t.images.c.id == t.tasks.c.image_id)
             .where(t.tasks.c.id == task_id)
-        ).one()
+        ).first()
+        if asked is None:
+            raise NotFound(f"No task found with ID {task_id}")
         if asked.status == "deleted":
             return "the image was deleted"
         return "the import was cancelled" if asked.cancel_requested else None

@@ -4,14 +4,17 @@ All three run the same tasks through the same runner. What differs is how a stop
 child gets `SystemExit` from Celery; threads cannot be interrupted, so the runner asks every step to hand back.
 """
 
+import logging
 import os
 import socket
 import threading
 import time
 import uuid
+import warnings
 from typing import Any
 
 from celery import Celery, signals
+from celery.platforms import SecurityWarning
 from celery.worker import state
 from celery.worker import worker as celery_worker
 
@@ -21,6 +24,8 @@ from settings import Settings
 from workers.runner import Runner
 from workers.sweeper import Sweeper
 from workers.tasks import register
+
+log = logging.getLogger(__name__)
 
 
 def worker_name() -> str:
@@ -53,12 +58,19 @@ def run_prefork(settings: Settings, *, loglevel: str = "INFO") -> None:
     runtime.catalog.database.check()
     sweeper = Sweeper(runtime, Dispatcher(celery_app(settings.broker)))
 
+    def logging_is_set_up(**_: Any) -> None:
+        """Its mere presence keeps Celery from a set-up of its own."""
+
     def started(**_: Any) -> None:
         sweeper.start()
+        log.info("worker ready, %d imports at a time", settings.worker_concurrency)
 
     def leaving(**_: Any) -> None:
         sweeper.stop()
 
+    # Celery's advice against root is about pickled messages and about an option that this command has not.
+    warnings.simplefilter("ignore", SecurityWarning)
+    signals.setup_logging.connect(logging_is_set_up, weak=False)
     signals.worker_ready.connect(started, weak=False)
     signals.worker_shutdown.connect(leaving, weak=False)
     app.worker_main(
