@@ -80,7 +80,7 @@ def _frozen(conf: Any) -> Settings:
     return Settings(
         data=root,
         database_url=conf.database.connection or f"sqlite:///{root / 'tranship.db'}",
-        broker=BrokerOptions(url=own.broker_url, eager=own.eager),
+        broker=BrokerOptions(url=own.broker_url, eager=own.eager, stop_grace=own.stop_grace),
         lease=LeaseOptions(
             keeper=own.lease_keeper,
             redis_url=_redis_url(own),
@@ -133,8 +133,8 @@ def _frozen(conf: Any) -> Settings:
         ),
         expansion=ExpansionLimit(max_bytes=conf.image_size_cap, max_ratio=own.max_expansion_ratio),
         formats=FormatRules(
-            require_image_format_match=conf.image_format.require_image_format_match,
-            gpt_safety_checks_nonfatal=frozenset(conf.image_format.gpt_safety_checks_nonfatal),
+            require_match=conf.image_format.require_image_format_match,
+            gpt_nonfatal=tuple(conf.image_format.gpt_safety_checks_nonfatal),
         ),
         worker_concurrency=own.worker_concurrency,
     )
@@ -197,7 +197,7 @@ _STORE_OPTIONS = (
     "filesystem_store_file_perm",
     "https_ca_certificates_file",
     "https_insecure",
-    "capacity",
+    "memory_store_capacity",
 )
 
 _API = ApiOptions()
@@ -252,6 +252,7 @@ _OPTIONS: dict[str, list[Any]] = {
         cfg.StrOpt("healthcheck_disable_file", default="", help="While this file exists, /healthcheck answers 503."),
         cfg.IntOpt("threads", default=_API.threads, min=1, help="Threads of one API process."),
         cfg.IntOpt("worker_concurrency", default=2, min=1, help="Imports at a time in one worker."),
+        _seconds("stop_grace", 5.0, "How long a worker told to go lets imports go on before it hands them back."),
         cfg.StrOpt("lease_keeper", default="database", choices=["database", "redis"], help="Where leases expire."),
         cfg.StrOpt("redis_url", default="", secret=True, help="Redis of the lease keeper, if it is not the broker."),
         _seconds("lease_ttl", 60.0, "How long a silent worker keeps an image.", 0.5),

@@ -71,7 +71,10 @@ class Catalog:
             self.lock.claim(tx.connection, new.image_id, new.id)
 
     def delete_image(self, image_id: str) -> None:
-        """Delete the image; its objects become garbage, its import is told to stop. Raises `NotFound`."""
+        """Delete the image; its objects become garbage, its import is told to stop.
+
+        Raises `NotFound`, `Protected`.
+        """
         with self.begin() as tx:
             tx.images.delete(image_id, grace=self.grace)
 

@@ -67,6 +67,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         parsed = _parsed(url)
         self.dialect = parsed.get_backend_name()
+        self.label = parsed.render_as_string(hide_password=True)
         self.skew = 0.0
         self._engine = _sqlite(parsed, pool_size) if self.dialect == "sqlite" else _postgresql(parsed, pool_size)
         event.listen(self._engine, "handle_error", _refuse_values)

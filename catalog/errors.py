@@ -28,6 +28,12 @@ class Conflict(CatalogError):
     code = "conflict"
 
 
+class Protected(CatalogError):
+    """The image must not be deleted as long as its `protected` is set."""
+
+    code = "protected"
+
+
 class BadValue(CatalogError):
     """A value that no column can hold: a NUL or half a surrogate pair in text, an integer beyond 64 bits."""
 

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, literal, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from catalog import tables as t
 from catalog.engine import Database, broken_rule
-from catalog.errors import BadMarker, Conflict, Duplicate, NotFound
+from catalog.errors import Conflict, Duplicate, NotFound, Protected
+from catalog.listing import ImageQuery, page_of
 from catalog.objects import discard
 
 IMPORTING = ("pending", "copying")
@@ -77,16 +78,6 @@ class ImageRecord:
     failed: tuple[str, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class ImageQuery:
-    """Which images a list shows, newest first: at most `limit`, after the image `marker`."""
-
-    limit: int
-    marker: str | None = None
-    names: tuple[str, ...] = ()
-    statuses: tuple[str, ...] = ()
-
-
 class Images:
     """The images of one database, within one transaction."""
 
@@ -104,22 +95,8 @@ class Images:
         return self._whole([row])[0]
 
     def page(self, query: ImageQuery) -> list[ImageRecord]:
-        """A page of images. Raises `BadMarker`. Seven statements at most, however long the page is."""
-        image = t.images.c
-        wanted: list[ColumnElement[bool]] = [image.status.not_in(("deleted", "killed"))]
-        if query.names:
-            wanted.append(image.name.in_(query.names))
-        if query.statuses:
-            wanted.append(image.status.in_(query.statuses))
-        if query.marker is not None:
-            after = self._connection.execute(
-                select(image.created_at).where(image.id == query.marker, image.status != "deleted")
-            ).scalar()
-            if after is None:
-                raise BadMarker(f"Marker {query.marker} names no image.")
-            wanted.append(tuple_(image.created_at, image.id) < tuple_(literal(after), literal(query.marker)))
-        page = select(t.images).where(*wanted).order_by(image.created_at.desc(), image.id.desc()).limit(query.limit)
-        return self._whole(self._connection.execute(page).all())
+        """A page of images. Raises `BadMarker`. Six statements, however long the page is (seven with a marker)."""
+        return self._whole(self._connection.execute(page_of(self._connection, query)).all())
 
     def create(self, new: NewImage) -> ImageRecord:
         """Insert the image and its (free) lock. Raises `Duplicate`, also for the id of a deleted image."""
@@ -165,16 +142,20 @@ class Images:
     def delete(self, image_id: str, *, grace: float) -> None:
         """Delete the image in any state (§1.8): its data becomes garbage, a running import is told to stop.
 
-        `grace` is how long, in seconds, a late writer's object is looked for. Raises `NotFound`.
+        `grace` is how long, in seconds, a late writer's object is looked for. Raises `NotFound`, `Protected`.
         """
         now, image = self._database.now(), t.images.c
         deleted = self._connection.execute(
             update(t.images)
             .where(image.id == image_id, image.status != "deleted")
             .values(status="deleted", deleted_at=now, updated_at=now)
-        )
-        if not deleted.rowcount:
+            .returning(image.protected)
+        ).first()
+        if deleted is None:
             raise NotFound(f"No image found with ID {image_id}")
+        if deleted.protected:
+            # The transaction that raises is rolled back.
+            raise Protected(f"Image {image_id} is protected and cannot be deleted.")
         task = t.tasks.c
         self._connection.execute(
             update(t.tasks)

@@ -51,6 +51,7 @@ class Attempt:
     number: int
     worker: str
     outcome: str
+    error_code: str | None
     message: str
     started_at: int
     ended_at: int | None
@@ -168,11 +169,25 @@ class Tasks:
         ).all()
         return self._whole(rows)
 
+    def newest(self, image_id: str) -> TaskRecord:
+        """The image's task that was asked for last. Raises `NotFound` when it has none, or none is remembered."""
+        task = t.tasks.c
+        kept = or_(task.expires_at.is_(None), task.expires_at > self._database.now())
+        rows = self._connection.execute(
+            select(t.tasks)
+            .where(task.image_id == image_id, kept)
+            .order_by(task.created_at.desc(), task.id.desc())
+            .limit(1)
+        ).all()
+        if not rows:
+            raise NotFound(f"No import of image {image_id} is on record.")
+        return self._whole(rows)[0]
+
     def attempts(self, task_id: str) -> list[Attempt]:
         """Every attempt at the task, in the order of their fences."""
         a = t.attempts.c
         rows = self._connection.execute(
-            select(a.fence, a.step, a.number, a.worker, a.outcome, a.message, a.started_at, a.ended_at)
+            select(a.fence, a.step, a.number, a.worker, a.outcome, a.error_code, a.message, a.started_at, a.ended_at)
             .where(a.task_id == task_id)
             .order_by(a.fence)
         )

@@ -32,22 +32,22 @@ def bring(ctx: StepContext, source: Source, image: ImageRecord) -> Record:
         tx.begin_objects(keys)
     ctx.monitor.show("connecting")
     writers, refused = _open(ctx, keys)
+    tee = Tee(writers, ctx.task.all_stores_must_succeed, refused)
     received, moved = _progress(ctx, source, list(writers))
     with ctx.monitor.interrupting(source.interrupt):
         result = transfer(
             source,
             [*_taps(ctx, image), moved],
-            Tee(writers, ctx.task.all_stores_must_succeed),
+            tee,
             expand=None if image.container_format == COMPRESSED else ctx.runtime.expansion,
             source_taps=[StopTap(ctx.monitor.stopping), received],
         )
     ctx.monitor.show("recording")
-    failed = {**refused, **result.failed}
-    return lambda tx: _record(ctx, tx, keys, result, failed)
+    return lambda tx: _record(ctx, tx, keys, result)
 
 
 def _open(ctx: StepContext, keys: Mapping[str, str]) -> tuple[dict[str, Writer], dict[str, StoreError]]:
-    """A write session in every target store; where one is refused, that store fails alone if it may."""
+    """A write session in every target store that grants one; the others by their errors."""
     writers: dict[str, Writer] = {}
     refused: dict[str, StoreError] = {}
     for store, key in keys.items():
@@ -55,12 +55,6 @@ def _open(ctx: StepContext, keys: Mapping[str, str]) -> tuple[dict[str, Writer],
             writers[store] = ctx.runtime.stores.writable(store).create(key)
         except StoreError as error:
             refused[store] = error
-            if ctx.task.all_stores_must_succeed:
-                for writer in writers.values():
-                    writer.abort()
-                raise
-    if not writers:
-        raise NothingStored(dict(refused))
     return writers, refused
 
 
@@ -90,23 +84,17 @@ def _progress(ctx: StepContext, source: Source, stores: list[str]) -> tuple[Tap,
     return ProgressTap(received), ProgressTap(moved)
 
 
-def _record(
-    ctx: StepContext,
-    tx: Fenced,
-    keys: Mapping[str, str],
-    result: TransferResult,
-    failed: Mapping[str, StoreError],
-) -> Facts:
+def _record(ctx: StepContext, tx: Fenced, keys: Mapping[str, str], result: TransferResult) -> Facts:
     for store, receipt in result.stored.items():
         tx.object_stored(store, receipt.key, receipt.size)
-    for store, error in failed.items():
+    for store, error in result.failed.items():
         tx.discard_objects(store)
         tx.set_target(store, "failed", code=error.code, reason=str(error))
     tx.progress("stored", result.bytes_read, result.bytes_read, dict.fromkeys(result.stored, result.bytes_written))
     algorithm = ctx.runtime.options.hashing_algorithm
     return {
         "stored": {store: keys[store] for store in result.stored},
-        "failed": {store: str(error) for store, error in failed.items()},
+        "failed": {store: str(error) for store, error in result.failed.items()},
         "warnings": list(result.facts.warnings),
         "expanded": result.expanded,
         "data": {

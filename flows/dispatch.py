@@ -37,7 +37,7 @@ def celery_app(options: BrokerOptions) -> Celery:
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1},
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=options.url.startswith(("redis", "rediss")),
-        worker_soft_shutdown_timeout=5.0,
+        worker_soft_shutdown_timeout=options.stop_grace,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,

@@ -202,9 +202,9 @@ def _split(hostport: str) -> tuple[str, str | None]:
         host, bracket, rest = hostport.partition("]")
         if not bracket or (rest and not rest.startswith(":")):
             raise _Refusal("its host is no address in brackets")
-        return host + bracket, rest[1:] or None
-    host, _, port = hostport.partition(":")
-    return host, port or None
+        return host + bracket, rest[1:] if rest else None
+    host, colon, port = hostport.partition(":")
+    return host, port if colon else None
 
 
 def _port(text: str | None, scheme: str) -> int:
@@ -264,7 +264,7 @@ def _forms(address: Address) -> tuple[Address, ...]:
     if isinstance(address, IPv4Address):
         return (address,)
     value = int(address)
-    if any(address in network for network in _LAST_32_BITS):
+    if value > 1 and any(address in network for network in _LAST_32_BITS):
         return address, IPv4Address(value & 0xFFFFFFFF)
     if address in _NAT64_LOCAL:
         # RFC 6052, a /48 prefix: the IPv4 bits lie around the byte 64 to 71, which is zero.

@@ -38,6 +38,10 @@ class Line:
     """The sockets of one source. `cut` may be called by any thread, everything else by the reader's."""
 
     connect_timeout: float
+    surplus: bool = False
+    """Whether a peer sent more than the `Content-Length` it announced."""
+    bodies: list[io.BufferedReader] = field(default_factory=list)
+    """What the answers are read from; kept here, because the client forgets one whose head it cannot parse."""
     _held: list[socket.socket] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _cut: threading.Event = field(default_factory=threading.Event)
@@ -80,7 +84,10 @@ class Line:
         self.check()
 
     def release(self) -> None:
-        """Let go of all sockets; connections still in use elsewhere are not touched."""
+        """Let go of all sockets and answers."""
+        for body in self.bodies:
+            body.close()
+        self.bodies.clear()
         with self._lock:
             for held in self._held:
                 held.close()
@@ -125,17 +132,14 @@ def _shut(held: socket.socket) -> None:
         held.shutdown(socket.SHUT_RDWR)
 
 
-def pools(dial: Dial, surplus: Callable[[], None]) -> dict[str, type[HTTPConnectionPool]]:
-    """Return urllib3 pool classes by scheme whose connections are made by `dial(host, port)`.
-
-    `surplus` is called when a peer sends more than the `Content-Length` it announced.
-    """
+def pools(dial: Dial, line: Line) -> dict[str, type[HTTPConnectionPool]]:
+    """Return urllib3 pool classes by scheme whose connections are made by `dial(host, port)`, on `line`."""
 
     class Answer(http.client.HTTPResponse):
         def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
             super().__init__(sock, *args, **options)
             self.fp.close()
-            self.fp = _Body(sock, lambda: self.length == 0, surplus)
+            self.fp = _Body(sock, lambda: self.length == 0, line)
 
     class Plain(HTTPConnection):
         response_class = Answer
@@ -164,16 +168,16 @@ class _Body(io.BufferedReader):
     We ask for `Connection: close`, so an honest peer's end is seen at once; others cost `_LAST_LOOK` seconds.
     """
 
-    def __init__(self, sock: socket.socket, complete: Callable[[], bool], surplus: Callable[[], None]) -> None:
+    def __init__(self, sock: socket.socket, complete: Callable[[], bool], line: Line) -> None:
         super().__init__(sock.makefile("rb", buffering=0))
-        self._sock, self._complete, self._surplus = sock, complete, surplus
+        self._sock, self._complete, self._line = sock, complete, line
+        line.bodies.append(self)
 
     def close(self) -> None:
         if not self.closed and self._complete():
             with contextlib.suppress(OSError, ValueError):  # gone or broken by now: nothing more will come
                 self._sock.settimeout(_LAST_LOOK)
-                if self.peek(1):
-                    self._surplus()
+                self._line.surplus = self._line.surplus or bool(self.peek(1))
         super().close()
 
 

@@ -11,11 +11,12 @@ from typing import Final, Protocol, cast
 from oslo_utils.imageutils import format_inspector
 
 from pipeline.errors import FormatMismatch, UnsafeImage
-from pipeline.taps import Facts, Tap
+from pipeline.facts import Facts, Tap
 
 # The first feed must be this large. An inspector that looks for a VMDK descriptor in plain text takes the first
 # piece it is given for the whole descriptor (up to 1 MiB), so a smaller piece would hide what comes later.
 _HEAD: Final = 1 << 20
+_PIECE: Final = 32 * 1024
 _DESCRIPTOR: Final = b"createtype="
 _MOST: Final = 2**63 - 1
 
@@ -34,13 +35,14 @@ _SAID: Final = {
 
 @dataclass(frozen=True, slots=True)
 class FormatRules:
-    """What the operator configured; the names are Glance's (`[image_format]`).
+    """What the operator configured in Glance's section `[image_format]`.
 
-    `gpt_safety_checks_nonfatal` holds names of checks (`mbr`) whose failure is only a warning.
+    `require_match`: the content must be what `disk_format` says. `gpt_nonfatal`: names of safety checks of partition
+    tables (`mbr`) whose failure is only a warning.
     """
 
-    require_image_format_match: bool = True
-    gpt_safety_checks_nonfatal: frozenset[str] = frozenset()
+    require_match: bool = True
+    gpt_nonfatal: tuple[str, ...] = ()
 
 
 class _Inspector(Protocol):
@@ -124,7 +126,7 @@ class FormatTap(Tap):
         if not undecided:
             self._judge()
             self._settled = True
-        elif self._rules.require_image_format_match and self._declared in _KNOWN.keys() - self._names():
+        elif self._rules.require_match and self._declared in _KNOWN.keys() - self._names():
             # The declared format is out of the race; which of the others it is need not be waited for.
             raise self._mismatch(" or ".join(sorted(p.name for p in self._inspectors if p.matches)))
 
@@ -139,7 +141,7 @@ class FormatTap(Tap):
         warnings = []
         if len(found) > 1:
             said = f"The content is several formats at once: {', '.join(sorted(found))}."
-            if self._rules.require_image_format_match:
+            if self._rules.require_match:
                 raise FormatMismatch(said)
             warnings.append(said)
         for probe in found.values():
@@ -159,7 +161,7 @@ class FormatTap(Tap):
             # A disk with a partition table is what raw means most of the time.
             return [] if detected == "gpt" else [f"The content is {detected} although raw was declared."]
         mismatch = self._mismatch(detected)
-        if self._rules.require_image_format_match:
+        if self._rules.require_match:
             raise mismatch
         return [str(mismatch)]
 
@@ -169,10 +171,10 @@ class FormatTap(Tap):
 
     def _unsafe(self, probe: "_Probe") -> list[str]:
         """Run the safety checks of a format; return warnings or raise `UnsafeImage`."""
-        tolerated = self._rules.gpt_safety_checks_nonfatal if probe.name == "gpt" else frozenset()
-        failed = probe.failed_checks()
+        tolerated = self._rules.gpt_nonfatal if probe.name == "gpt" else ()
+        failed = sorted(probe.failed_checks())
         said = [f"The {probe.name} image {_SAID.get(check, f'fails the check {check}')}." for check in failed]
-        if failed - tolerated:
+        if not set(failed) <= set(tolerated):
             raise UnsafeImage(" ".join(said))
         if probe.broken and probe.name == self._declared:
             raise FormatMismatch(f"The content begins like {probe.name}, but its headers make no sense.")
@@ -218,8 +220,11 @@ class _Probe:
             # What may be a VMDK descriptor must not slip through because it is a bad one.
             self._descriptor = self.name == "vmdk" and _DESCRIPTOR in chunk[:_HEAD].lower()
         self._fed = True
+        # The VHDX inspector finds one header per piece, so the pieces must be smaller than what lies between them.
+        step = _PIECE if self.name == "vhdx" and not self.decided else len(chunk) or 1
         try:
-            self.inspector.eat_chunk(chunk)
+            for start in range(0, len(chunk), step):
+                self.inspector.eat_chunk(chunk[start : start + step])
         except Exception:  # noqa: BLE001 - of any kind, on purpose: it is how an inspector says "not mine"
             self.broken = True
 

@@ -1,7 +1,7 @@
 """Where bytes come from: each source yields them once, knows the promised length, and names itself without secrets."""
 
 import base64
-import threading
+import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,7 +16,7 @@ import requests.utils
 import urllib3.exceptions
 
 from pipeline.chunks import joined
-from pipeline.connect import Line, causes, pools, unreachable
+from pipeline.connect import Dial, Line, causes, pools, unreachable
 from pipeline.errors import (
     Interrupted,
     SourceAnswered,
@@ -139,8 +139,8 @@ class HttpSource:
         self._validator: Validator | None = None
         self._line = Line(self._options.connect_timeout)
         self._asked = self._uri
-        self._overlong = threading.Event()
-        self._adapter = _Adapter(self._dial, self._dial_proxy, self._overlong.set)
+        self._response: requests.Response | None = None
+        self._adapter = _Adapter(self._dial, self._dial_proxy, self._line)
 
     def interrupt(self, why: str = "asked to stop") -> None:
         """Break the connection, now and for good."""
@@ -153,7 +153,7 @@ class HttpSource:
             first = self._first()
             yield self._chunks(first)
         finally:
-            self._line.release()
+            self._hang_up()
             self._adapter.close()
 
     # Asking
@@ -191,8 +191,6 @@ class HttpSource:
                 if not 200 <= response.status_code < 300:
                     raise self._answered(response)
                 return _Answer(response, uri, None)
-            response.close()
-            self._line.release()
             uri = self._next(uri, response)
         raise SourceAnswered(
             f"{self.label} redirected more than {self._options.max_redirects} times", response.status_code
@@ -214,6 +212,7 @@ class HttpSource:
 
     def _get(self, uri: CheckedUri, headers: dict[str, str]) -> requests.Response:
         options = self._options
+        self._hang_up()
         self._asked = uri
         self._line.check()
         try:
@@ -229,7 +228,14 @@ class HttpSource:
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             self._line.check()
             raise SourceUnreachable(f"{uri.label} {unreachable(error, options.idle_timeout)}") from error
+        self._response = response
         return response
+
+    def _hang_up(self) -> None:
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+        self._line.release()
 
     def _headers(self, uri: CheckedUri) -> dict[str, str]:
         headers = {
@@ -243,13 +249,13 @@ class HttpSource:
             headers["Authorization"] = "Basic " + base64.b64encode(pair).decode("ascii")
         return headers
 
-    def _dial(self, host: str, port: int) -> Any:
+    def _dial(self, host: str, port: int) -> socket.socket:
         # Two parsers read this URI, the guard's and the client's; what they disagree about is not fetched.
         if (host.lower().removesuffix("."), port) != (self._asked.host, self._asked.port):
             raise SourceRefused("host", "its host can be read in two ways")
         return self._line.dial(host, port, self._guard.check_address)
 
-    def _dial_proxy(self, host: str, port: int) -> Any:
+    def _dial_proxy(self, host: str, port: int) -> socket.socket:
         return self._line.dial(host, port, lambda host, ip: None)
 
     # Reading
@@ -268,8 +274,7 @@ class HttpSource:
             except _BrokeOff as error:
                 broke = error
             finally:
-                answer.response.close()
-                self._line.release()
+                self._hang_up()
             if self.received - mark >= _PROGRESS:
                 tries, mark = 0, self.received
             answer, tries, uri = self._resumed(uri, tries, broke)
@@ -314,7 +319,7 @@ class HttpSource:
             at += len(piece)
             rate.count(self.label, len(piece), time.monotonic() - began)
             yield piece
-        if self._overlong.is_set() or (answer.end is not None and at > answer.end):
+        if self._line.surplus or (answer.end is not None and at > answer.end):
             raise SourceBroken(f"{self.label} sent more than the {answer.end} bytes it announced")
         if answer.end is not None and at < answer.end:
             raise _BrokeOff(f"{self.label} broke off after {at} bytes")
@@ -323,7 +328,6 @@ class HttpSource:
 
     def _answered(self, response: requests.Response) -> SourceAnswered:
         status = response.status_code
-        response.close()
         reason = HTTPStatus(status).phrase if status in list(HTTPStatus) else ""
         return SourceAnswered(f"{self.label} answered {status} {reason}".rstrip(), status)
 
@@ -331,9 +335,9 @@ class HttpSource:
 class _Adapter(requests.adapters.HTTPAdapter):
     """requests' adapter over our own connections; proxies are dialled without a guard, they are the operator's."""
 
-    def __init__(self, dial: Any, dial_proxy: Any, surplus: Any) -> None:
-        self._classes = pools(dial, surplus)
-        self._proxy_classes = pools(dial_proxy, surplus)
+    def __init__(self, dial: Dial, dial_proxy: Dial, line: Line) -> None:
+        self._classes = pools(dial, line)
+        self._proxy_classes = pools(dial_proxy, line)
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:

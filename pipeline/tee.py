@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.errors import NothingStored
-from stores.base import StoredObject, Writer
+from stores.base import Bytes, StoredObject, Writer
 from stores.errors import StoreError, StoreUnavailable
 
 
@@ -25,15 +25,23 @@ class Tee:
 
     `stored` and `failed` can be read at any time. After a `commit` that failed, `stored` names the objects that are
     visible nevertheless: two stores have no common commit, so the caller deletes what is in there.
+
+    `failed` may be begun with stores that opened no session; they count as if they had failed at the first byte, at
+    once: raises as `write` does, with every session aborted.
     """
 
-    def __init__(self, writers: Mapping[str, Writer], must_all: bool) -> None:
-        if not writers:
-            raise ValueError("a tee needs a writer")
+    def __init__(
+        self, writers: Mapping[str, Writer], must_all: bool, failed: Mapping[str, StoreError] | None = None
+    ) -> None:
         self._writers = dict(writers)
         self._must_all = must_all
         self.stored: dict[str, StoredObject] = {}
-        self.failed: dict[str, StoreError] = {}
+        self.failed: dict[str, StoreError] = dict(failed or {})
+        if self.failed and must_all:
+            self.abort()
+            raise next(iter(self.failed.values()))
+        if not self._writers:
+            raise NothingStored(dict(self.failed))
 
     def write(self, chunk: bytes) -> None:
         """Append to every store that is left. Raises the store's `StoreError` (`must_all`), else `NothingStored`."""
@@ -74,7 +82,8 @@ class QueuedWriter:
 
     So such a store does not hold up the others before its queue is full, and fails alone (`StoreUnavailable`) when it
     takes nothing for `idle_timeout` seconds. Same contract as any `Writer`; an error of `inner` surfaces at the next
-    call. Chunks are kept, not copied: they must be `bytes`. At most `depth` + 1 of them are held.
+    call. `bytes` are kept as they are, other buffers are copied, since the caller gets them back. At most `depth` + 1
+    of them are held.
     """
 
     _FAREWELL = 2.0  # seconds that `abort` waits for a thread that may be stuck in the network
@@ -89,7 +98,7 @@ class QueuedWriter:
         self._thread = threading.Thread(target=self._run, name=f"write {store}", daemon=True)
         self._thread.start()
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: Bytes) -> None:
         """Hand `chunk` to the thread; waits while the queue is full."""
         self._raise()
         self._queue_up(bytes(chunk))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from pipeline.decompress import ExpansionLimit, sniff
 from pipeline.errors import EndUnknown
+from pipeline.facts import Facts, Tap
 from pipeline.sources import Source
-from pipeline.taps import Facts, Tap
 from pipeline.tee import Tee
 from stores.base import StoredObject
 from stores.errors import StoreError
@@ -36,8 +36,7 @@ def transfer(
     expand: ExpansionLimit | None,
     source_taps: Sequence[Tap] = (),
 ) -> TransferResult:
-    """Move `source` through `taps` into `tee`; on any exception nothing is visible in a store that is not in
-    `tee.stored`.
+    """Move `source` through `taps` into `tee`; after an exception nothing is visible but what `tee.stored` names.
 
     `expand` limits what a compressed stream may become; None keeps it as it is (`container_format` compressed).
     `source_taps` see the bytes as they come from the source; their vetoes count, their facts do not. Everything is

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
-_USERINFO = re.compile(r"//.*@", re.DOTALL)
+_USERINFO = re.compile(r"\A([A-Za-z][A-Za-z0-9+.-]*://)?.*@", re.DOTALL)
 _SHOWN = 200
 
 
@@ -56,7 +56,7 @@ class UriGuard(Protocol):
 
 def mask(uri: str) -> str:
     """Return a text for a URI that may be malformed: whatever could be userinfo or a query is not in it."""
-    masked = _USERINFO.sub("//***@", uri)
+    masked = _USERINFO.sub(lambda found: f"{found[1] or ''}***@", uri)
     path, query, _ = masked.partition("?")
     return _clean(path.partition("#")[0]) + ("?…" if query else "")
 

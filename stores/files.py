@@ -123,7 +123,7 @@ class FileWriter(WriteSession):
             self._name()
             sync_directory(self._directory)
         except OSError as error:
-            if not os.fstat(descriptor).st_nlink and self._directory.exists():
+            if not os.fstat(descriptor).st_nlink and is_there(self._directory):
                 raise SessionEnded(self.store, f"the key was deleted after {self.progress()}") from error
             raise blame(self.store, error, f"committing failed after {self.progress()}") from error
         self._remove(self._temporary)
@@ -212,6 +212,14 @@ def leftovers(directory: Path, key: str) -> list[Path]:
         return [path for path in (directory / _SESSIONS).iterdir() if path.name.startswith(f"{key}~")]
     except FileNotFoundError:
         return []
+
+
+def is_there(directory: Path) -> bool:
+    """Tell whether `directory` is one. A mount that only answers with errors is not."""
+    try:
+        return directory.is_dir()
+    except OSError:
+        return False
 
 
 def sync_directory(directory: Path) -> None:

@@ -10,7 +10,6 @@ import io
 import os
 import secrets
 import stat
-from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -23,7 +22,7 @@ from stores.errors import (
     StoreMisconfigured,
     StoreUnavailable,
 )
-from stores.files import FileReader, FileWriter, blame, blamed, leftovers, sync_directory
+from stores.files import FileReader, FileWriter, blame, blamed, is_there, leftovers, sync_directory
 from stores.options import flag, number, text
 
 DATADIR = "filesystem_store_datadir"
@@ -154,9 +153,8 @@ class FilesystemStore:
             sync_directory(self.directory)
 
     def _missing(self, key: str) -> StoreError:
-        with suppress(OSError):
-            if self.directory.is_dir():
-                return ObjectNotFound(self.id, f"there is no object {key}")
+        if is_there(self.directory):
+            return ObjectNotFound(self.id, f"there is no object {key}")
         return StoreUnavailable(self.id, "the data directory is missing")
 
     def _require_room(self, size: int) -> None:

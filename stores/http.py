@@ -12,7 +12,7 @@ secret in itself.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -239,8 +239,7 @@ class HttpReader:
 
     def close(self) -> None:
         """See `stores.base.Reader.close`."""
-        with suppress(OSError, urllib3.exceptions.HTTPError):
-            self._answer.close()
+        self._answer.close()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -43,6 +43,11 @@ class MemoryStore:
         """Return `memory://<store>/<key>`."""
         return f"memory://{self.id}/{check_key(key)}"
 
+    def keys(self) -> list[str]:
+        """The committed keys, sorted: what a test compares with the catalogue."""
+        with self._lock:
+            return sorted(self._objects)
+
     def probe(self) -> None:
         """Do nothing: memory that answers at all is in order."""
 

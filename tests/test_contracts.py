@@ -103,9 +103,7 @@ def contract_names() -> dict[str, str]:
     """Short id -> the name that lint-imports prints."""
     config = configparser.ConfigParser()
     config.read(CONTRACTS)
-    return {
-        s.rpartition(":")[2]: config[s]["name"] for s in config.sections() if s.startswith("importlinter:")
-    }
+    return {s.rpartition(":")[2]: config[s]["name"] for s in config.sections() if s.startswith("importlinter:")}
 
 
 @pytest.fixture(scope="module")
@@ -145,9 +143,7 @@ def forbidden_for_settings(source: str) -> list[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found += [node.module] if "." in node.module else [f"{node.module}.{a.name}" for a in node.names]
     ours = [name for name in found if name.partition(".")[0] in [*ROOMS, "tests", "bench"]]
-    return [
-        name for name in ours if not name.startswith(("stores.base", "flows.policy", "pipeline.", "catalog."))
-    ]
+    return [name for name in ours if not name.startswith(("stores.base", "flows.policy", "pipeline.", "catalog."))]
 
 
 def test_settings_import_only_option_classes_of_lower_rooms() -> None:

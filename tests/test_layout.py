@@ -75,9 +75,7 @@ def test_a_room_says_what_it_does_and_nothing_else(room: str) -> None:
 
 def test_there_are_no_junk_drawers() -> None:
     drawers = {"core", "common", "utils", "util", "helpers", "misc"}
-    assert [
-        path for path in python_files() if drawers & {*path.relative_to(ROOT).parent.parts, path.stem}
-    ] == []
+    assert [path for path in python_files() if drawers & {*path.relative_to(ROOT).parent.parts, path.stem}] == []
 
 
 def test_no_module_is_too_long_to_read() -> None:

@@ -32,7 +32,9 @@ def decide(error: BaseException, attempt: int, options: ImportOptions, *, spread
     code = getattr(error, "code", None)
     if code is None or not isinstance(error, Exception):
         return Fail(
-            "internal_error", "Tranship failed in a way it did not foresee; the worker's log tells under this task id."
+            "internal_error",
+            "Tranship failed in a way it did not foresee; the worker's log tells under this task id.",
+            ours=True,
         )
     if not getattr(error, "transient", False):
         return Fail(code, str(error))

@@ -14,16 +14,19 @@ from workers.runner import Runner
 
 
 def register(app: Celery, runner: Callable[[], Runner]) -> None:
-    """Register every task with `app`; `runner` gives the runner of the process that executes it."""
+    """Register every task with `app`; `runner` gives the runner of the process that executes it.
+
+    Not shared: Celery would otherwise give each task to every other application of this process.
+    """
     for flow in FLOWS.values():
         for step, name in zip(flow.steps, flow.task_names(), strict=True):
-            app.task(_step(runner, step.name), name=name)
+            app.task(_step(runner, step.name), name=name, shared=False)
 
     def collect_garbage(image_id: str) -> None:
         runtime = runner().runtime
         collect(runtime.catalog, runtime.stores, image_id=image_id)
 
-    app.task(collect_garbage, name=COLLECT)
+    app.task(collect_garbage, name=COLLECT, shared=False)
 
 
 def _step(runner: Callable[[], Runner], step: str) -> Callable[[str], None]:

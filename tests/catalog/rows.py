@@ -15,9 +15,9 @@ FACTS = DataFacts(size=7, virtual_size=9, checksum="c5", os_hash_algo="sha512", 
 def new_image(catalog: Catalog, **columns: object) -> str:
     """An image that may be imported into; returns its id."""
     image_id = str(uuid.uuid4())
-    given: dict[str, object] = {"disk_format": "raw", "container_format": "bare"}
+    given: dict[str, object] = {"owner": "p", "disk_format": "raw", "container_format": "bare"}
     with catalog.begin() as tx:
-        tx.images.create(NewImage(image_id, owner="p", **(given | columns)))  # type: ignore[arg-type]
+        tx.images.create(NewImage(image_id, **(given | columns)))  # type: ignore[arg-type]
     return image_id
 
 

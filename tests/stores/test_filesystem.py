@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -97,6 +98,14 @@ class TestThinProvisioning:
         assert used["thin"] <= 2 * 65_536 + 8192
         assert used["thick"] >= 4 * CHUNK
         assert content(thin, KEY) == content(thick, KEY) == bytes(data)
+
+    def test_holes_do_not_depend_on_how_the_chunks_fall(self, tmp_path: Path) -> None:
+        # Given one block of 64 KiB of bytes among zeros, in chunks that cut across all blocks
+        data = bytes(4 * 65_536) + b"x" * 65_536 + bytes(11 * 65_536)
+        store = FilesystemStore("thin", tmp_path, thin=True)
+        write(store, KEY, *(data[i : i + 100_003] for i in range(0, len(data), 100_003)))
+        assert (tmp_path / KEY).stat().st_blocks * 512 <= 65_536 + 4096
+        assert content(store, KEY) == data
 
     def test_an_announced_size_above_the_free_space_is_not_refused(self, tmp_path: Path) -> None:
         store = FilesystemStore("thin", tmp_path, thin=True)
@@ -269,11 +278,14 @@ class TestLostDirectory:
         ):
             refusal(call, StoreUnavailable, tmp_path)
 
-    def test_a_directory_that_goes_in_mid_session(self, lost: FilesystemStore, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("destroyed", [False, True])
+    def test_a_directory_that_goes_in_mid_session(self, lost: FilesystemStore, tmp_path: Path, destroyed: bool) -> None:
         lost.prepare()
         writer = lost.create(KEY)
         writer.write(TEXT)
         lost.directory.rename(tmp_path / "elsewhere")
+        if destroyed:
+            shutil.rmtree(tmp_path / "elsewhere")
         assert "committing failed after 16 bytes" in refusal(writer.commit, StoreUnavailable, tmp_path)
         writer.abort()
 

@@ -71,7 +71,7 @@ store = FilesystemStore("fast", directory)
 writer = store.create("image.7")
 writer.write(b"x" * 65536)
 writer.abort()
-subprocess.run(["mount", "-o", "remount,ro", str(directory)], check=True)
+subprocess.run(["mount", "-o", "remount,bind,ro", str(directory)], check=True)
 for call in (store.probe, lambda: store.create("image.7"), lambda: store.delete("image.7")):
     try:
         call()

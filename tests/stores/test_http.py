@@ -44,6 +44,8 @@ def test_it_asks_for_plain_bytes_from_the_offset(store: HttpStore, origin: Origi
     assert (method, path) == ("GET", IMAGE)
     assert headers["Range"] == "bytes=10-"
     assert headers["Accept-Encoding"] == "identity"
+    # And no connection is kept that nobody would use again
+    assert headers["Connection"] == "close"
 
 
 def test_the_size_is_known_without_the_content(store: HttpStore, origin: Origin) -> None:
@@ -124,6 +126,15 @@ class TestBreaks:
             assert reader.read(60_000) == BIG[:60_000]
             with pytest.raises(StoreUnavailable, match=rf"after \d+ of {len(BIG)} bytes"):
                 list(reader)
+
+    def test_a_part_of_untold_length_that_breaks_off_is_an_error(self, store: HttpStore, origin: Origin) -> None:
+        origin.headers = {"Content-Length": None}
+        origin.break_after = 5
+        with (
+            store.open(origin.url(IMAGE), 4) as reader,
+            pytest.raises(StoreUnavailable, match="stopped after 9 of 16 bytes"),
+        ):
+            list(reader)
 
     def test_a_break_while_skipping_to_the_offset_is_an_error(self, store: HttpStore, origin: Origin) -> None:
         origin.objects[IMAGE] = BIG

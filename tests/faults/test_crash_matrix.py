@@ -1,0 +1,176 @@
+"""The crash matrix: a real process dies at every commit and at every call to a store, before it and after it;
+whatever it left, one later attempt brings the image to its end, and nothing unowned stays (architecture §9).
+
+A new flow is picked up by itself as soon as it can be asked for here.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from catalog.engine import Database
+from catalog.images import ImageRecord, NewImage
+from flows.flow import Flow, ImportRequest
+from flows.methods import FLOWS
+from flows.runtime import Runtime
+from flows.submit import Requester, submit
+from settings import Settings
+from stores.filesystem import FilesystemStore
+from stores.registry import StoreRegistry
+from stores.wrappers import Call, FaultyStore, Operation
+from tests.conformance.origin import Origin, serving
+from tests.flows.service import DATA, load
+from workers.app import eager
+from workers.runner import Runner
+from workers.sweeper import sweep
+
+STORES = ("a", "b")
+CRASHED = 42
+OPERATIONS: tuple[Operation, ...] = ("create", "write", "commit", "delete")
+
+
+@dataclass
+class Fuse:
+    """Ends the process at the `at`-th point that it passes; 0 for never."""
+
+    at: int
+    passed: int = 0
+
+    def point(self) -> None:
+        """Something else could have been the last thing this process did."""
+        self.passed += 1
+        if self.passed == self.at:
+            os._exit(CRASHED)
+
+
+class FusedDatabase(Database):
+    """Passes a point before every commit and after it."""
+
+    def __init__(self, url: str, fuse: Fuse) -> None:
+        super().__init__(url)
+        self._fuse = fuse
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """As ever, with two points more."""
+        with super().begin() as connection:
+            yield connection
+            self._fuse.point()
+        self._fuse.point()
+
+
+def runtime_of(settings: Settings, fuse: Fuse) -> Runtime:
+    """A runtime over file stores in which everything that others can see passes the fuse."""
+
+    def hook(_call: Call, go: Callable[[], Any]) -> Any:
+        fuse.point()
+        answer = go()
+        fuse.point()
+        return answer
+
+    built = Runtime.build(settings)
+    database = FusedDatabase(settings.database_url, fuse)
+    for part in (built.catalog, built.catalog.lock, built.catalog.lock.keeper):
+        for name in ("database", "_database"):
+            if hasattr(part, name):
+                setattr(part, name, database)
+    stores = []
+    for name in STORES:
+        store = FilesystemStore(name, settings.data / "stores" / name)
+        store.prepare()
+        stores.append(FaultyStore(store, dict.fromkeys(OPERATIONS, hook)))
+    return replace(built, stores=StoreRegistry(stores, STORES[0]))
+
+
+def asked(runtime: Runtime, origin: Origin, method: str) -> tuple[ImageRecord, str]:
+    """A fresh image and a task that nobody was told of."""
+
+    class Silent:
+        def send(self, *_: object) -> bool:
+            return True
+
+    with runtime.catalog.begin() as tx:
+        image = tx.images.create(NewImage(os.urandom(8).hex(), "p", disk_format="raw", container_format="bare"))
+    request = ImportRequest(method, uri=origin.url("/image"), stores=STORES)
+    return image, submit(runtime, Silent(), image, request, Requester())  # type: ignore[arg-type]
+
+
+def dies(settings: Settings, flow: Flow, task_id: str, at: int) -> bool:
+    """Run the whole chain in a child process that dies at point `at`; False when it got to its end alive."""
+    child = os.fork()
+    if child == 0:
+        try:
+            runner = Runner(runtime_of(settings, Fuse(at)), "doomed")
+            for step in flow.steps:
+                runner.run(task_id, step.name)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) == CRASHED
+
+
+@pytest.mark.parametrize("method", FLOWS)
+@pytest.mark.parametrize("fails", [False, True], ids=["succeeds", "fails"])
+def test_a_crash_anywhere_is_survived(tmp_path: Path, method: str, fails: bool) -> None:
+    """Given a process that dies at point n of an import, when another sweeps, then the import ends as if nothing
+    was.
+    """
+    with serving() as origin:
+        origin.objects["/image"] = DATA
+        settings = load(tmp_path, origin, lease_ttl=30.0, progress_interval=10.0, max_attempts=2)
+        runtime = runtime_of(settings, Fuse(0))
+        runtime.catalog.database.create()
+        if fails:
+            origin.break_after = 70000  # transient, so undo is reached by way of a retry
+        points = 0
+        while True:
+            points += 1
+            image, task_id = asked(runtime, origin, method)
+            runtime.close()
+            crashed = dies(settings, FLOWS[method], task_id, points)
+            recover(settings, runtime, task_id)
+            judge(runtime, settings, image, task_id, success=not fails)
+            if not crashed:
+                break
+        assert points > 15, "the fuse must have been passed in every step"
+
+
+def recover(settings: Settings, runtime: Runtime, task_id: str) -> None:
+    """What a sweeper elsewhere does in the following minutes, until the task has ended."""
+    dispatcher = eager(runtime, settings)
+    for _ in range(6):
+        runtime.catalog.database.skew += 61.0
+        sweep(runtime, dispatcher)
+        with runtime.catalog.read() as tx:
+            if not tx.tasks.get(task_id).live:
+                return
+    raise AssertionError("the import never ended")
+
+
+def judge(runtime: Runtime, settings: Settings, image: ImageRecord, task_id: str, *, success: bool) -> None:
+    """One end, no visible partial, no lost lock, no orphan: the listing of each store equals the locations."""
+    runtime.catalog.database.skew += 61.0
+    sweep(runtime, eager(runtime, settings))
+    with runtime.catalog.read() as tx:
+        task, now = tx.tasks.get(task_id), tx.images.get(image.id)
+        attempts = tx.tasks.attempts(task_id)
+    assert task.status == ("success" if success else "failure")
+    assert now.status == ("active" if success else "queued")
+    assert (now.import_task, now.importing_to) == (None, ())
+    assert [a.fence for a in attempts] == sorted({a.fence for a in attempts})
+    assert all(a.outcome != "running" for a in attempts)
+    located = {(place.store, place.object_key) for place in now.locations}
+    assert {store for store, _ in located} == (set(STORES) if success else set())
+    kept = set()
+    for store in STORES:
+        for path in (settings.data / "stores" / store).rglob("*"):
+            if path.is_file() and image.id in path.name:
+                kept.add((store, path.name))
+                assert path.read_bytes() == DATA
+    assert kept == located

@@ -1,0 +1,105 @@
+"""A whole service in the caller's own thread: SQLite, memory stores that can be made to fail, and a source on
+loopback.
+"""
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import settings
+from catalog.images import ImageRecord, NewImage
+from catalog.tasks import TaskRecord
+from flows.dispatch import Dispatcher
+from flows.flow import ImportRequest
+from flows.runtime import Runtime
+from flows.submit import Requester, submit
+from stores.memory import MemoryStore
+from stores.registry import StoreRegistry
+from stores.wrappers import FaultyStore, Hook, Operation
+from tests.conformance.origin import Origin, serving
+from workers.app import eager
+
+DATA = bytes(range(256)) * 4096
+"""One MiB that is no disk format, so `raw`."""
+
+
+@dataclass
+class Service:
+    """Asks for imports and looks at what they leave behind."""
+
+    runtime: Runtime
+    dispatcher: Dispatcher
+    memory: dict[str, MemoryStore]
+    faulty: dict[str, FaultyStore]
+    origin: Origin
+    objects: Mapping[str, bytes] = field(default_factory=dict)
+
+    def image(self, disk_format: str | None = "raw", container_format: str | None = "bare") -> ImageRecord:
+        """A queued image."""
+        new = NewImage(str(uuid.uuid4()), "p", disk_format=disk_format, container_format=container_format)
+        with self.runtime.catalog.begin() as tx:
+            return tx.images.create(new)
+
+    def ask(self, image: ImageRecord, path: str = "/image", stores: Sequence[str] = ("a",), **more: Any) -> str:
+        """Ask for a web download of `path`; in eager mode it has ended when this returns, unless it waits to be
+        retried.
+        """
+        request = ImportRequest("web-download", uri=self.origin.url(path), stores=tuple(stores), **more)
+        return submit(self.runtime, self.dispatcher, image, request, Requester("p", "u", "req-1"))
+
+    def task(self, task_id: str) -> TaskRecord:
+        """The task as it stands."""
+        with self.runtime.catalog.read() as tx:
+            return tx.tasks.get(task_id)
+
+    def look(self, image: ImageRecord) -> ImageRecord:
+        """The image as it stands."""
+        with self.runtime.catalog.read() as tx:
+            return tx.images.get(image.id)
+
+    def fail(self, store: str, operation: Operation, hook: Hook) -> None:
+        """Let every such call to the store go through `hook`."""
+        self.faulty[store].hooks[operation] = hook
+
+    def kept(self) -> dict[str, list[str]]:
+        """The keys in each store, whatever the catalogue says."""
+        return {name: store.keys() for name, store in self.memory.items()}
+
+    def assert_clean(self, image: ImageRecord) -> None:
+        """What must hold after every import, however it went (issue: the listing of each store equals the
+        locations).
+        """
+        now = self.look(image)
+        located = {(place.store, place.object_key) for place in now.locations}
+        kept = {(name, key) for name, keys in self.kept().items() for key in keys if key.startswith(image.id)}
+        assert kept == located
+        assert now.import_task is None
+        assert not now.importing_to
+        assert (now.status == "active") == bool(located)
+
+
+def load(data: Path, origin: Origin | None, **own: Any) -> settings.Settings:
+    """Settings for tests: eager, impatient, and allowed to read from loopback."""
+    quick = {"eager": True, "allowed_networks": ["127.0.0.0/8"], "retry_base": 0.0, "resend_after": 0.1} | own
+    overrides = [("tranship", name, value) for name, value in quick.items()]
+    if origin is not None:
+        overrides.append(("import_filtering_opts", "allowed_ports", [origin.port]))
+    return settings.load(data=str(data), overrides=overrides)
+
+
+@contextmanager
+def eager_service(data: Path, *, stores: Sequence[str] = ("a", "b", "c"), **own: Any) -> Iterator[Service]:
+    """A service over memory stores, with a source that serves `/image`; `own` are options of `[tranship]`."""
+    data.mkdir(parents=True, exist_ok=True)
+    with serving() as origin:
+        origin.objects["/image"] = DATA
+        chosen = load(data, origin, **own)
+        memory = {name: MemoryStore(name) for name in stores}
+        faulty = {name: FaultyStore(store) for name, store in memory.items()}
+        runtime = replace(Runtime.build(chosen), stores=StoreRegistry(list(faulty.values()), stores[0]))
+        runtime.catalog.database.create()
+        yield Service(runtime, eager(runtime, chosen), memory, faulty, origin)
+        runtime.close()
