@@ -25,6 +25,10 @@ class Client:
         self._session.trust_env = not is_loopback(urlsplit(self.url).hostname or "")
         self._session.headers["Accept"] = "application/json"
 
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._session.close()
+
     def create_image(self, attributes: Json) -> Json:
         """Make an image that has no data yet."""
         return self._json("POST", "/v2/images", attributes)

@@ -82,7 +82,7 @@ def follow(client: Client, image_id: str, out: Console, err: Console) -> int:
         _say(err, f"{error.message}. The import may go on. To look again: tranship watch {image_id}")
         return INTERRUPTED
     if last.status == "success":
-        _say(out, f"{last.message.rstrip('.')}, watched for {words.duration(time.monotonic() - began)}.")
+        _say(out, f"{last.message} Watched for {words.duration(time.monotonic() - began)}.")
         _say_reasons(err, last)
         return SUCCESS
     _say(err, f"The import failed: {last.message}")

@@ -113,8 +113,13 @@ def _table(to: Console, *headings: str) -> Table:
 
 
 def _print(to: Console, table: Table) -> None:
-    # Without a terminal nothing is folded, however long.
-    to.print(table, soft_wrap=not to.is_terminal)
+    if to.is_terminal:
+        to.print(table)
+        return
+    with to.capture() as plain:
+        to.print(table)
+    for line in plain.get().splitlines():
+        to.print(line.rstrip(), markup=False, soft_wrap=True)
 
 
 def _value(name: str, value: Any) -> str | Text:

@@ -89,6 +89,9 @@ class Pace:
         """Take in that `done` bytes were there at the time `at`. Fewer than before begin anew: another attempt."""
         if self._seen and done < self._seen[-1][1]:
             self._seen.clear()
+        if not done:
+            # Waiting for the first byte is no measure of how fast the others come.
+            return
         if not self._seen or done != self._seen[-1][1]:
             self._seen.append((at, done))
         while len(self._seen) > 2 and at - self._seen[0][0] > self._window:

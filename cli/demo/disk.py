@@ -1,6 +1,6 @@
 """A real partitioned disk in a file: GPT (UEFI 2.10 §5) with one FAT16 file system (Microsoft's fatgen103).
 
-Made by hand, because the demonstration needs nothing but Python. `sgdisk --verify` and `fsck.vfat` find no fault with it.
+Made by hand, because the demonstration needs nothing but Python; `sgdisk` and `fsck.vfat` find no fault with it.
 """
 
 import random

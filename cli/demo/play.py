@@ -92,8 +92,8 @@ def _import(out: Console, directory: Path, source: Source) -> int:
         if status == importing.SUCCESS:
             _prove(out, client, image_id, source.sha512)
             _tell(out, client, image_id)
-        if status != importing.INTERRUPTED:
-            _act(out, "The end")
+        _act(out, "The end")
+        client.close()
         out.print(f"SIGTERM; the service ended in {words.duration(service.stop())} with exit status 0")
     return status
 

@@ -23,7 +23,7 @@ class Service:
     process: subprocess.Popen[str]
 
     def stop(self) -> float:
-        """End it as an operator would, and return the seconds it took. Raises `ClientError` when it does not end well."""
+        """End it as an operator would; returns the seconds it took. Raises `ClientError` when it does not end well."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         try:
