@@ -1,12 +1,12 @@
-"""The socket of the service: opened here, so that a port that cannot be had is one sentence, and port 0 has a number."""
+"""The socket of the service: opened here, so that a taken port is one sentence, and port 0 gets a number."""
 
 import http.client
-import ipaddress
 import socket
 import sys
 import time
 
-from cli.start import Refused
+from cli.address import url
+from cli.errors import Refused
 
 BACKLOG = 2048
 
@@ -23,21 +23,8 @@ def listen(host: str, port: int) -> socket.socket:
         raise Refused(f"cannot listen on {url(host, port)}: {error.strerror}") from error
 
 
-def url(host: str, port: int) -> str:
-    """`http://H:P`; an IPv6 address stands in brackets."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a service on `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def announce(host: str, port: int) -> None:
-    """Print `ready http://H:P` on stdout as soon as the service answers a request; the only thing ever printed there."""
+    """Print `ready http://H:P` on stdout once the service answers a request; nothing else is ever printed there."""
     while not _answers(_WILDCARDS.get(host, host), port):
         time.sleep(0.05)
     print(f"ready {url(host, port)}", file=sys.stdout, flush=True)

@@ -5,8 +5,10 @@ from typing import Any
 
 import click
 
-from cli.listen import is_loopback, listen, url
-from cli.start import Refused, check, log_to_stderr, make_data_directory, read_settings
+from cli.address import is_loopback, url
+from cli.errors import Refused
+from cli.listen import listen
+from cli.start import check, log_to_stderr, make_data_directory, read_settings
 from settings import Settings
 
 log = logging.getLogger(__name__)
@@ -61,7 +63,9 @@ def db_init(config_files: Files, log_level: str) -> None:
     if settings.database_url.startswith("sqlite"):
         make_data_directory(settings)
     checked = check(settings, create=True)
-    click.echo(f"{'Made the tables in' if checked.made else 'Nothing to do: the tables are there, in'} {checked.database}")
+    click.echo(
+        f"{'Made the tables in' if checked.made else 'Nothing to do: the tables are there, in'} {checked.database}"
+    )
 
 
 def db_check(config_files: Files, log_level: str) -> None:
@@ -83,7 +87,6 @@ def _listen(settings: Settings) -> Any:
 def _refuse_memory(settings: Settings, instead: str) -> None:
     if settings.broker.url.startswith("memory:"):
         raise Refused(
-            "[tranship] broker_url is memory://, which does not leave its process: name a Redis (redis://…) or a RabbitMQ "
-            f"(amqp://…); {instead}"
+            "[tranship] broker_url is memory://, which does not leave its process: name a Redis (redis://…) "
+            f"or a RabbitMQ (amqp://…); {instead}"
         )
-

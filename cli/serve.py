@@ -97,7 +97,7 @@ class EmbeddedService(Service):
         super().__init__(settings, listener)
         self._worker: EmbeddedWorker | None = None
         self._handed_back = True
-        # A SimpleQueue, because a signal handler may interrupt another one: its put is reentrant, an Event's set is not.
+        # One signal handler may interrupt another: a SimpleQueue's put is reentrant, an Event's set is not.
         self._told: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stopper = threading.Thread(target=self._stop_when_told, name="stopper", daemon=True)
 

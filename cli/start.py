@@ -10,24 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
-
-import click
+from typing import Any
 
 from catalog.errors import CatalogError
+from cli.errors import Refused
 from flows.runtime import Runtime
 from settings import BadSettings, Settings, load
 from stores.errors import StoreError
-
-
-class Refused(click.ClickException):
-    """The command does not start; the text says why and what to change."""
-
-    exit_code = 2
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Print the sentence, in one line."""
-        click.echo("tranship: " + " ".join(self.message.split()), file=file, err=True)
 
 
 def read_settings(

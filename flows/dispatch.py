@@ -20,7 +20,9 @@ def celery_app(options: BrokerOptions) -> Celery:
     """A Celery application with the settings of celery-notes §5; it knows no tasks yet, which is enough to send.
 
     Prefetching is switched off where the broker allows it, and nothing keeps results: the rows do."""
-    app = Celery("tranship", broker=options.url, set_as_current=False)
+    # Without a host in the URL, kombu warns that it takes "localhost", which nobody connects to here.
+    url = "memory://localhost" if options.url == "memory://" else options.url
+    app = Celery("tranship", broker=url, set_as_current=False)
     app.conf.update(
         task_serializer="json",
         accept_content=["json"],

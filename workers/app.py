@@ -11,9 +11,11 @@ import threading
 import time
 import uuid
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from celery import Celery, signals
+from celery.concurrency.thread import TaskPool
 from celery.platforms import SecurityWarning
 from celery.worker import state
 from celery.worker import worker as celery_worker
@@ -88,6 +90,14 @@ def run_prefork(settings: Settings, *, loglevel: str = "INFO") -> None:
     )
 
 
+class _Threads(TaskPool):  # type: ignore[misc]
+    """Threads that know whose tasks they run: otherwise Celery asks a global default app, which knows none."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.executor = ThreadPoolExecutor(self.limit, "import", initializer=self.app.set_current)
+
+
 class EmbeddedWorker:
     """A worker of threads and a sweeper within this process, for `tranship serve` and tests."""
 
@@ -97,7 +107,7 @@ class EmbeddedWorker:
         self._sweeper = Sweeper(runtime, Dispatcher(app), messages_lost=True)
         self._worker = celery_worker.WorkController(
             app=app,
-            pool="threads",
+            pool=_Threads,
             concurrency=concurrency,
             queues=[QUEUE],
             hostname=f"embedded-{os.getpid()}@localhost",

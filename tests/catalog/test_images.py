@@ -121,6 +121,16 @@ class TestPages:
             with pytest.raises(BadMarker):
                 listed(catalog, marker=marker)
 
+    def test_filters(self, catalog: Catalog) -> None:
+        """Given names and statuses, then only images with one of each are shown."""
+        first, second = new_image(catalog, name="a"), new_image(catalog, name="b")
+        third, _ = importing(catalog)
+        assert listed(catalog, one_of={"name": ("a", "größer")}) == [first]
+        assert set(listed(catalog, one_of={"name": ("a", "b")})) == {first, second}
+        assert listed(catalog, one_of={"status": ("importing",)}) == [third]
+        assert listed(catalog, one_of={"name": ("a",), "status": ("importing",)}) == []
+        assert listed(catalog, one_of={"name": ("%",)}) == []
+
     def test_the_gone_are_not_shown(self, catalog: Catalog) -> None:
         """Given deleted and killed images, then no list shows them, whatever it asks for."""
         gone, killed = new_image(catalog), new_image(catalog)
@@ -154,9 +164,9 @@ class TestPages:
         plan = self._plan(catalog, ImageQuery(limit=10, marker="01500"))
         assert "images_by_age" in plan
         if catalog.database.dialect == "sqlite":
-            assert "(created_at<?)" in plan
+            assert "(created_at,id)<(?,?)" in plan
         else:
-            assert "Index Cond: (created_at <= " in plan
+            assert "Index Cond: (ROW(created_at, id) < ROW(" in plan
 
     @staticmethod
     def _plan(catalog: Catalog, query: ImageQuery) -> str:
