@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select, tuple_
 
 from catalog import tables as t
 from catalog.errors import BadMarker
@@ -73,12 +73,16 @@ def _after(connection: Connection, marker: str, keys: tuple[SortKey, ...]) -> Co
     ).first()
     if row is None:
         raise BadMarker(f"Marker {marker} names no image.")
+    if len({key.descending for key in keys}) == 1:
+        # One comparison of rows, by which a database finds the start of the page in an index.
+        columns, values = tuple_(*map(_value, keys)), tuple_(*map(literal, row))
+        return columns < values if keys[0].descending else columns > values
     cases, equal = [], list[ColumnElement[bool]]()
     for key, value in zip(keys, row, strict=True):
         column = _value(key)
         cases.append(and_(*equal, column < value if key.descending else column > value))
         equal.append(column == value)
-    # Implied by the cases, and said again because a database finds the start of the page in an index by it.
+    # Implied by the cases, and said again for the sake of an index.
     first = _value(keys[0])
     return and_(first <= row[0] if keys[0].descending else first >= row[0], or_(*cases))
 

@@ -143,6 +143,7 @@ class Service:
         data = next(iter(content.values()))
         with self.catalog.fenced(claim) as tx:
             for name, key in keys.items():
+                tx.object_stored(name, key, len(content[name]))
                 tx.add_location(name, key, self.runtime.stores.get(name).url(key))
             digests = hashlib.md5(data).hexdigest(), "sha512", hashlib.sha512(data).hexdigest()
             tx.activate(DataFacts(len(data), None, *digests))

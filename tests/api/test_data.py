@@ -91,6 +91,7 @@ def test_there_is_no_data_before_the_image_is_active(service: Service) -> None:
         tx.begin_objects({"cheap": "k"})
     service.put("cheap", "k", DATA)
     with service.catalog.fenced(claim) as tx:
+        tx.object_stored("cheap", "k", len(DATA))
         tx.add_location("cheap", "k", "memory://cheap/k")
 
     # Then nothing of it can be downloaded

@@ -10,7 +10,8 @@ from catalog import tables as t
 from catalog.catalog import Catalog
 from catalog.engine import Database
 from catalog.errors import BadMarker, Duplicate, NotFound, RuleBroken
-from catalog.images import ImageQuery, NewImage
+from catalog.images import NewImage
+from catalog.listing import ImageQuery
 from tests.catalog.rows import image_of, imported, importing, new_image
 
 
@@ -124,11 +125,11 @@ class TestPages:
         """Given names and statuses, then only images with one of each are shown."""
         first, second = new_image(catalog, name="a"), new_image(catalog, name="b")
         third, _ = importing(catalog)
-        assert listed(catalog, names=("a", "größer")) == [first]
-        assert set(listed(catalog, names=("a", "b"))) == {first, second}
-        assert listed(catalog, statuses=("importing",)) == [third]
-        assert listed(catalog, names=("a",), statuses=("importing",)) == []
-        assert listed(catalog, names=("%",)) == []
+        assert listed(catalog, one_of={"name": ("a", "größer")}) == [first]
+        assert set(listed(catalog, one_of={"name": ("a", "b")})) == {first, second}
+        assert listed(catalog, one_of={"status": ("importing",)}) == [third]
+        assert listed(catalog, one_of={"name": ("a",), "status": ("importing",)}) == []
+        assert listed(catalog, one_of={"name": ("%",)}) == []
 
     def test_the_gone_are_not_shown(self, catalog: Catalog) -> None:
         """Given deleted and killed images, then no list shows them, whatever it asks for."""
@@ -137,7 +138,7 @@ class TestPages:
         with catalog.database.begin() as connection:
             connection.execute(update(t.images).where(t.images.c.id == killed).values(status="killed"))
         assert listed(catalog) == []
-        assert listed(catalog, statuses=("deleted", "killed")) == []
+        assert listed(catalog, one_of={"status": ("deleted", "killed")}) == []
 
     def test_whole_records(self, catalog: Catalog) -> None:
         """Given a page of many images, then each has its own properties, tags, locations and verdicts."""

@@ -119,7 +119,7 @@ def test_a_worker_is_stopped(pair: tuple[Cluster, str]) -> None:
 
 
 def test_a_worker_sleeps_and_wakes(pair: tuple[Cluster, str]) -> None:
-    """Given an import, when its worker is frozen past its lease and woken, then one of two wins and nothing is left over."""
+    """Given an import, when its worker is frozen past its lease and woken, then one of the two wins."""
     cluster, image_id = pair
     sleeper = cluster.workers[busy(cluster, image_id)]
     sleeper.pause()

@@ -150,6 +150,14 @@ def test_a_threaded_tap_finds_the_same() -> None:
     assert not named("hash 1")
 
 
+def test_a_threaded_tap_that_was_never_fed_has_no_thread() -> None:
+    before = threading.active_count()
+    tap = Threaded(HashTap("md5"), "hash 0")
+    assert threading.active_count() == before
+    assert tap.finish().hashes == {"md5": hashlib.md5(b"").hexdigest()}
+    tap.close()
+
+
 def test_a_threaded_tap_works_in_its_named_thread_and_small_chunks_are_joined() -> None:
     slow = Slow()
     tap = Threaded(slow, "hash 2")
