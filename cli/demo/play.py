@@ -89,7 +89,7 @@ def _import(out: Console, directory: Path, source: Source) -> int:
         _command(out, f"tranship import {source.uri}{named} {' '.join(f'--store {id}' for id in STORES)} --watch")
         image_id = importing.start(client, wanted)
         out.print(f"image {image_id}")
-        status = importing.follow(client, image_id, out, show.console(stderr=True))
+        status = importing.follow(client, image_id, out, show.console(stderr=True), outlives_us=False)
         if status == importing.SUCCESS:
             _prove(out, client, image_id, source.sha512)
             _tell(out, client, image_id)
