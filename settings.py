@@ -8,6 +8,7 @@ roots read this module.
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,10 @@ log = logging.getLogger(__name__)
 
 EMBEDDED_STORES = ("a", "b", "c")
 """What there is to try with when no store is configured."""
+
+
+_LOCATION = re.compile(r"LocationInfo\(location=.*?, detail='(.*?)'\)")
+"""How oslo.config says where a value comes from; the file (or variable) alone is what people need."""
 
 
 class BadSettings(Exception):
@@ -70,7 +75,7 @@ def load(
             conf.set_override(option, value, None if section == "DEFAULT" else section)
         return _frozen(conf)
     except (cfg.Error, ValueError) as error:
-        raise BadSettings(str(error)) from error
+        raise BadSettings(_LOCATION.sub(r"\1", str(error))) from error
 
 
 def _frozen(conf: Any) -> Settings:
@@ -159,7 +164,7 @@ def _stores(conf: Any, root: Path) -> tuple[StoreSpec, ...]:
 
 def _uri_rules(conf: Any) -> UriRules:
     given = conf.import_filtering_opts
-    return UriRules(
+    rules = UriRules(
         allowed_schemes=tuple(given.allowed_schemes),
         disallowed_schemes=tuple(given.disallowed_schemes),
         allowed_hosts=tuple(given.allowed_hosts),
@@ -168,6 +173,11 @@ def _uri_rules(conf: Any) -> UriRules:
         disallowed_ports=tuple(given.disallowed_ports),
         allowed_networks=tuple(conf.tranship.allowed_networks),
     )
+    try:
+        _ = rules.networks
+    except ValueError as error:
+        raise ValueError(f"[tranship] allowed_networks: {error}") from error
+    return rules
 
 
 def _methods(enabled: Sequence[str]) -> tuple[str, ...]:
@@ -184,6 +194,19 @@ def _redis_url(own: Any) -> str:
     if not url:
         raise ValueError("[tranship] redis_url must be set when lease_keeper is redis and the broker is another")
     return url
+
+
+class _GlanceList(types.List):
+    """A list that Glance insists on having in brackets, items in quotes if need be; here it may also stand without."""
+
+    def __call__(self, value: Any) -> Any:
+        """Convert the text of an option. Raises `ValueError`."""
+        text = value.strip() if isinstance(value, str) else ""
+        return super().__call__(text[1:-1] if text[:1] + text[-1:] == "[]" else value)
+
+
+def _in_brackets(name: str, default: Sequence[Any], help: str, item: Any = None) -> Any:
+    return cfg.Opt(name, _GlanceList(item or types.String(quotes=True)), default=list(default), help=help)
 
 
 def _seconds(name: str, default: float, help: str, least: float = 0.0) -> Any:
@@ -205,7 +228,7 @@ _API = ApiOptions()
 _OPTIONS: dict[str, list[Any]] = {
     "DEFAULT": [
         cfg.DictOpt("enabled_backends", default={}, help="id:type of every store."),
-        cfg.ListOpt("enabled_import_methods", default=list(FLOWS), help="Import methods to offer."),
+        _in_brackets("enabled_import_methods", list(FLOWS), "Import methods to offer."),
         cfg.StrOpt(
             "hashing_algorithm",
             default="sha512",
@@ -233,12 +256,12 @@ _OPTIONS: dict[str, list[Any]] = {
         cfg.ListOpt("gpt_safety_checks_nonfatal", default=[], help="Checks of GPT images that only warn."),
     ],
     "import_filtering_opts": [
-        cfg.ListOpt("allowed_schemes", default=["http", "https"], help="Schemes of web-download."),
-        cfg.ListOpt("disallowed_schemes", default=[], help="Refused schemes, unless some are allowed by name."),
-        cfg.ListOpt("allowed_hosts", default=[], help="Hosts of web-download; they may lead to any address."),
-        cfg.ListOpt("disallowed_hosts", default=[], help="Refused hosts, unless some are allowed by name."),
-        cfg.ListOpt("allowed_ports", item_type=types.Port(), default=[80, 443], help="Ports of web-download."),
-        cfg.ListOpt("disallowed_ports", item_type=types.Port(), default=[], help="Refused ports."),
+        _in_brackets("allowed_schemes", ["http", "https"], "Schemes of web-download."),
+        _in_brackets("disallowed_schemes", [], "Refused schemes, unless some are allowed by name."),
+        _in_brackets("allowed_hosts", [], "Hosts of web-download; they may lead to any address."),
+        _in_brackets("disallowed_hosts", [], "Refused hosts, unless some are allowed by name."),
+        _in_brackets("allowed_ports", [80, 443], "Ports of web-download.", types.Port()),
+        _in_brackets("disallowed_ports", [], "Refused ports, unless some are allowed by number.", types.Port()),
     ],
     "tranship": [
         cfg.StrOpt("data", default="var", help="Directory for everything that is not configured to be elsewhere."),
