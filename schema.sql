@@ -6,7 +6,7 @@
 -- never compare clocks. In psql: to_timestamp(created_at / 1e6). Sizes and counts of bytes are BIGINT too.
 
 CREATE TABLE schema_version (
-    version BIGINT PRIMARY KEY
+    version BIGINT NOT NULL PRIMARY KEY
 );
 INSERT INTO schema_version (version) VALUES (1);
 
@@ -20,7 +20,7 @@ INSERT INTO schema_version (version) VALUES (1);
 --   killed, pending_delete                         -> deleted (pending_delete also -> active)
 --   deleted      kept so that an id is never used twice
 CREATE TABLE images (
-    id               TEXT    PRIMARY KEY,
+    id               TEXT    NOT NULL PRIMARY KEY,
     status           TEXT    NOT NULL,
     name             TEXT,
     owner            TEXT,
@@ -84,7 +84,7 @@ CREATE TABLE locations (
 --   success, failure                                 final
 -- `step` is the next step of the flow to run: what is before it is done and never runs again.
 CREATE TABLE tasks (
-    id                      TEXT    PRIMARY KEY,
+    id                      TEXT    NOT NULL PRIMARY KEY,
     image_id                TEXT    NOT NULL REFERENCES images (id),
     type                    TEXT    NOT NULL,
     flow                    TEXT    NOT NULL,              -- a name in flows.FLOWS
@@ -143,7 +143,7 @@ CREATE UNIQUE INDEX one_current_target_per_store ON targets (image_id, store) WH
 -- The lock: a lease on an image, held by a task, exercised by one attempt at a time. The row outlives every holder,
 -- so its fence never repeats; a guard refuses to lower it.
 CREATE TABLE image_locks (
-    image_id              TEXT   PRIMARY KEY REFERENCES images (id),
+    image_id              TEXT   NOT NULL PRIMARY KEY REFERENCES images (id),
     os_glance_import_task TEXT   REFERENCES tasks (id),    -- the holder, shown to users; null = free
     owner                 TEXT,                            -- the worker at it; null = nobody right now
     fence                 BIGINT NOT NULL,

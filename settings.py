@@ -80,7 +80,7 @@ def _frozen(conf: Any) -> Settings:
     return Settings(
         data=root,
         database_url=conf.database.connection or f"sqlite:///{root / 'tranship.db'}",
-        broker=BrokerOptions(url=own.broker_url, eager=own.eager),
+        broker=BrokerOptions(url=own.broker_url, eager=own.eager, stop_grace=own.stop_grace),
         lease=LeaseOptions(
             keeper=own.lease_keeper,
             redis_url=_redis_url(own),
@@ -252,6 +252,7 @@ _OPTIONS: dict[str, list[Any]] = {
         cfg.StrOpt("healthcheck_disable_file", default="", help="While this file exists, /healthcheck answers 503."),
         cfg.IntOpt("threads", default=_API.threads, min=1, help="Threads of one API process."),
         cfg.IntOpt("worker_concurrency", default=2, min=1, help="Imports at a time in one worker."),
+        _seconds("stop_grace", 5.0, "How long a worker told to go lets imports go on before it hands them back."),
         cfg.StrOpt("lease_keeper", default="database", choices=["database", "redis"], help="Where leases expire."),
         cfg.StrOpt("redis_url", default="", secret=True, help="Redis of the lease keeper, if it is not the broker."),
         _seconds("lease_ttl", 60.0, "How long a silent worker keeps an image.", 0.5),

@@ -61,16 +61,20 @@ class Catalog:
     def request_import(self, new: NewTask) -> None:
         """Record the wish whole: task, targets, lock and image status, or nothing of it (architecture §6.3).
 
-        Raises `LockHeld` while another task holds the image, `Conflict` when its status forbids an import.
+        Raises `LockHeld` while another task holds the image, `Conflict` when its status or a missing format forbids an
+        import, `NotFound` when there is no such image or it is deleted.
         """
         with self.begin() as tx:
             self.lock.require_free(tx.connection, new.image_id)
+            tx.images.start_import(new.image_id)
             tx.tasks.create(new)
             self.lock.claim(tx.connection, new.image_id, new.id)
-            tx.images.start_import(new.image_id)
 
     def delete_image(self, image_id: str) -> None:
-        """Delete the image; its objects become garbage, its import is told to stop. Raises `NotFound`."""
+        """Delete the image; its objects become garbage, its import is told to stop.
+
+        Raises `NotFound`, `Protected`.
+        """
         with self.begin() as tx:
             tx.images.delete(image_id, grace=self.grace)
 

@@ -10,17 +10,28 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, create_engine, event, inspect, literal, select
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.engine import URL, Engine, ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from catalog import tables as t
-from catalog.errors import CatalogError, CatalogUnavailable
+from catalog.errors import BadValue, CatalogError, CatalogUnavailable, RuleBroken
 
 SCHEMA_VERSION = 1
 SECOND = 1_000_000
 """Times in rows are microseconds."""
+
+LOCK_WAIT = 30.0
+"""Seconds that a statement waits for somebody else's row (PostgreSQL) or write (SQLite), or a transaction for a
+connection of the pool, before it is given up.
+"""
+
+IDLE_IN_TRANSACTION = 15.0
+"""Seconds after which PostgreSQL ends the transaction of a client that fell silent within it (a paused worker), so
+that those who wait for its rows get them within `LOCK_WAIT`.
+"""
 
 _HERE = Path(__file__).parent
 
@@ -54,19 +65,12 @@ class Database:
     """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
-        parsed = make_url(url)
+        parsed = _parsed(url)
         self.dialect = parsed.get_backend_name()
-        if self.dialect not in ("postgresql", "sqlite"):
-            raise CatalogError(f"[database] connection: only postgresql and sqlite are known, not {self.dialect!r}")
+        self.label = parsed.render_as_string(hide_password=True)
         self.skew = 0.0
-        if self.dialect == "sqlite":
-            self._engine = create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False})
-            event.listen(self._engine, "connect", _tune_sqlite)
-            event.listen(self._engine, "begin", _begin_sqlite)
-        else:
-            self._engine = create_engine(
-                parsed, pool_size=pool_size, pool_pre_ping=True, connect_args={"connect_timeout": 5}
-            )
+        self._engine = _sqlite(parsed, pool_size) if self.dialect == "sqlite" else _postgresql(parsed, pool_size)
+        event.listen(self._engine, "handle_error", _refuse_values)
 
     def now(self) -> ColumnElement[int]:
         """An SQL expression for this moment by the database's clock, in microseconds."""
@@ -83,25 +87,32 @@ class Database:
         """A transaction that may write: all or nothing. SQLite takes its one write lock at once, so none fails
         half-way.
 
-        Raises `CatalogUnavailable` when the database does not answer; errors of constraints pass as `IntegrityError`.
+        Raises `RuleBroken` for a constraint or guard, `BadValue` for what a column cannot hold, and
+        `CatalogUnavailable` when the database does not answer, all with everything undone.
         """
         with self._transaction(writes=True) as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads, and never waits for a writer."""
+        """A transaction that only reads, and never waits for a writer: all of it sees the same moment."""
         with self._transaction(writes=False) as connection:
             yield connection
 
     @contextmanager
     def _transaction(self, *, writes: bool) -> Iterator[Connection]:
         try:
-            with self._engine.connect() as bare:
-                connection = bare.execution_options(writes=writes)
+            with self._engine.connect() as connection:
+                connection.execution_options(writes=writes)
+                if not writes and self.dialect == "postgresql":
+                    connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
                 with connection.begin():
                     yield connection
-        except (OperationalError, InterfaceError) as error:
+        except IntegrityError as error:
+            raise RuleBroken(broken_rule(error)) from error
+        except (DBAPIError, PoolExhausted) as error:
+            if isinstance(error, ProgrammingError) and not error.connection_invalidated:
+                raise  # a statement of ours is wrong, or the schema is missing: trying again cannot help
             raise CatalogUnavailable("the database does not answer") from error
 
     def dispose(self) -> None:
@@ -115,30 +126,22 @@ class Database:
         once.
         """
         script = _schema_text() + (_HERE / f"guards_{self.dialect}.sql").read_text()
-        raw = self._engine.raw_connection()
         try:
-            cursor = raw.cursor()
-            if self.dialect == "sqlite":
-                cursor.execute("BEGIN IMMEDIATE")
-            else:
-                cursor.execute("SELECT pg_advisory_xact_lock(hashtext('tranship.schema'))")
-            if self._has_schema(cursor):
-                raw.rollback()
-                return False
-            for statement in _statements(script) if self.dialect == "sqlite" else [script]:
-                cursor.execute(statement)
-            raw.commit()
-        finally:
-            raw.close()
-        return True
+            with self._engine.connect() as connection:
+                connection.execution_options(writes=True, no_parameters=True)
+                with connection.begin():
+                    return self._load(connection, script)
+        except DBAPIError as error:
+            raise CatalogUnavailable(f"[database] connection: {_first_line(error)}") from error
 
-    def _has_schema(self, cursor: Any) -> bool:
-        if self.dialect == "sqlite":
-            cursor.execute("SELECT name FROM sqlite_master WHERE name = 'schema_version'")
-        else:
-            cursor.execute("SELECT to_regclass('schema_version')")
-        found = cursor.fetchone()
-        return found is not None and found[0] is not None
+    def _load(self, connection: Connection, script: str) -> bool:
+        if self.dialect == "postgresql":
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('tranship.schema'))")
+        if inspect(connection).has_table("schema_version"):
+            return False
+        for statement in _statements(script) if self.dialect == "sqlite" else [script]:
+            connection.exec_driver_sql(statement)
+        return True
 
     def check(self) -> None:
         """Raise `CatalogError` with a sentence to act on unless the schema is there and of this version."""
@@ -146,17 +149,77 @@ class Database:
             with self.read() as connection:
                 if not inspect(connection).has_table("schema_version"):
                     raise CatalogError("the database is empty: run `tranship db init` first")
-                found = connection.execute(select(t.schema_version.c.version)).scalar_one()
+                found = connection.execute(select(t.schema_version.c.version)).scalar()
         except (SQLAlchemyError, CatalogUnavailable) as error:
             raise CatalogUnavailable(f"[database] connection: {_first_line(error)}") from error
         if found != SCHEMA_VERSION:
             raise CatalogError(f"the database has schema version {found}, this program needs {SCHEMA_VERSION}")
 
 
+def broken_rule(error: IntegrityError) -> str:
+    """The name of what was violated: a constraint or guard of `schema.sql`; of a key, SQLite names only the columns."""
+    diagnosis = getattr(error.orig, "diag", None)
+    if diagnosis is not None:
+        # A guard of ours has no name of its own in PostgreSQL's answer: its message is the name.
+        return str(diagnosis.constraint_name or diagnosis.message_primary)
+    return str(error.orig).partition("constraint failed: ")[2] or str(error.orig)
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise CatalogError("[database] connection: this is no URL like postgresql://user@host/name") from None
+    if parsed.drivername in ("postgresql", "postgresql+psycopg2"):
+        # Which driver a bare `postgresql` means differs between versions of SQLAlchemy.
+        return parsed.set(drivername="postgresql+psycopg2")
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
+        raise CatalogError(f"[database] connection: only postgresql and sqlite are known, not {parsed.drivername}")
+    return parsed
+
+
+def _postgresql(url: URL, pool_size: int) -> Engine:
+    limits = f"-c lock_timeout={LOCK_WAIT}s -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION}s"
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        pool_timeout=LOCK_WAIT,
+        pool_pre_ping=True,
+        # What the operator's URL says comes last and wins.
+        connect_args={
+            "connect_timeout": 5,
+            "tcp_user_timeout": round(LOCK_WAIT * 1000),
+            **url.query,
+            "options": f"{limits} {url.query.get('options', '')}".strip(),
+        },
+    )
+
+
+def _sqlite(url: URL, pool_size: int) -> Engine:
+    if url.database in (None, "", ":memory:"):
+        raise CatalogError("[database] connection: an SQLite database needs a file, for several threads to share it")
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        pool_timeout=LOCK_WAIT,
+        connect_args={"timeout": LOCK_WAIT, "check_same_thread": False},
+    )
+    event.listen(engine, "connect", _tune_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _refuse_values(context: ExceptionContext) -> None:
+    """Drivers refuse a value in their own ways: NUL and lone surrogates in text, integers beyond 64 bits."""
+    theirs = context.original_exception
+    if isinstance(theirs, ValueError | OverflowError) or isinstance(context.sqlalchemy_exception, DataError):
+        raise BadValue("A value is one that the database cannot hold: a NUL, half a character, or a number too large.")
+
+
 def _tune_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # SQLAlchemy must not begin transactions by itself: `begin` chooses the kind.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -181,4 +244,5 @@ def _statements(script: str) -> Iterator[str]:
 
 def _first_line(error: Exception) -> str:
     cause = error.__cause__ or error
-    return str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
+    lines = str(getattr(cause, "orig", None) or cause).strip().splitlines()
+    return lines[0] if lines else type(cause).__name__

@@ -28,6 +28,28 @@ class Conflict(CatalogError):
     code = "conflict"
 
 
+class Protected(CatalogError):
+    """The image must not be deleted as long as its `protected` is set."""
+
+    code = "protected"
+
+
+class BadValue(CatalogError):
+    """A value that no column can hold: a NUL or half a surrogate pair in text, an integer beyond 64 bits."""
+
+    code = "bad_value"
+
+
+class RuleBroken(CatalogError):
+    """A rule of `schema.sql` refused the change, and nothing of it is done; `rule` is the name of the constraint."""
+
+    code = "rule_broken"
+
+    def __init__(self, rule: str) -> None:
+        super().__init__(f"The change breaks the rule {rule}.")
+        self.rule = rule
+
+
 class BadMarker(CatalogError):
     """The paging marker names no image that the caller may see (http-api §1.6)."""
 

@@ -2,17 +2,20 @@
 
 A `Fenced` exists only inside `Catalog.fenced(claim)`, which began with `ImportLock.hold`: the lock row is ours, locked,
 and stays so until the commit. A worker whose fence is no longer the current one never gets here.
+
+Who needs several rows locks them in one order, so that none waits for another in a circle: image_locks, images, tasks.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, null, select, update
 
 from catalog import tables as t
 from catalog.engine import Database
 from catalog.errors import Conflict
+from catalog.images import IMPORTING
 from catalog.lock import Claim, ImportLock
 from catalog.objects import UNCLAIMED, discard
 
@@ -57,6 +60,7 @@ class Fenced:
                     created_at=now,
                 )
             )
+            self._connection.execute(update(t.targets).where(self._target(store)).values(bytes_done=0))
             self.set_target(store, "copying")
 
     def object_stored(self, store: str, key: str, size: int) -> None:
@@ -79,12 +83,15 @@ class Fenced:
         )
 
     def set_target(self, store: str, state: str, *, code: str | None = None, reason: str = "") -> None:
-        """Write the verdict on one target store; a failed one needs code and reason."""
+        """Write the verdict on one target store; a failed one needs a code, which stands in for a lacking reason."""
         self._connection.execute(
             update(t.targets)
-            .where(t.targets.c.task_id == self._claim.task_id, t.targets.c.store == store)
-            .values(state=state, error_code=code, reason=reason, updated_at=self._database.now())
+            .where(self._target(store))
+            .values(state=state, error_code=code, reason=reason or code or "", updated_at=self._database.now())
         )
+
+    def _target(self, store: str) -> ColumnElement[bool]:
+        return and_(t.targets.c.task_id == self._claim.task_id, t.targets.c.store == store)
 
     def settle_targets(self, failed: Mapping[str, tuple[str, str]] | None, rest: tuple[str, str] | None = None) -> None:
         """Give every target of a failed task its last verdict; `failed` maps stores to (code, reason).
@@ -94,7 +101,7 @@ class Fenced:
         mine = t.targets.c.task_id == self._claim.task_id
         everything = {"state": "undone", "error_code": None, "reason": ""}
         if failed is None and rest is not None:
-            everything = {"state": "failed", "error_code": rest[0], "reason": rest[1]}
+            everything = {"state": "failed", "error_code": rest[0], "reason": rest[1] or rest[0]}
         self._connection.execute(
             update(t.targets)
             .where(mine, t.targets.c.state != "failed")
@@ -119,30 +126,59 @@ class Fenced:
         )
         for store, count in stores.items():
             self._connection.execute(
-                update(t.targets)
-                .where(t.targets.c.task_id == self._claim.task_id, t.targets.c.store == store)
-                .values(bytes_done=count, updated_at=now)
+                update(t.targets).where(self._target(store)).values(bytes_done=count, updated_at=now)
             )
 
     # -- the image
 
     def add_location(self, store: str, key: str, url: str) -> None:
-        """Let the image's data be in `store`, once; the target is done."""
-        here = and_(t.locations.c.image_id == self._claim.image_id, t.locations.c.store == store)
-        if self._connection.execute(select(t.locations.c.store).where(here)).first() is None:
+        """Let the stored object `key` be the image's data in `store`, after the locations that there are.
+
+        The target is done. An image is in a store once: if it was there before, the object becomes garbage. Raises
+        `Conflict` when the image is deleted, or when the object was never reported stored.
+        """
+        self._keep_image()
+        place, moment = t.locations.c, self._next_moment()
+        here = select(place.object_key).where(place.image_id == self._claim.image_id, place.store == store)
+        known = self._connection.execute(here).scalar()
+        if known is None:
+            self._locate(store, key)
             self._connection.execute(
                 insert(t.locations).values(
-                    image_id=self._claim.image_id,
-                    store=store,
-                    object_key=key,
-                    url=url,
-                    created_at=self._database.now(),
+                    image_id=self._claim.image_id, store=store, object_key=key, url=url, created_at=moment
                 )
             )
-        self._connection.execute(
-            update(t.objects).where(t.objects.c.store == store, t.objects.c.object_key == key).values(state="located")
-        )
+        elif known != key:
+            self.discard_objects(store)
         self.set_target(store, "done")
+
+    def _keep_image(self) -> None:
+        """Let nobody delete the image before the commit: a location must not outlive it."""
+        image = t.images.c
+        kept = self._connection.execute(
+            update(t.images)
+            .where(image.id == self._claim.image_id, image.status != "deleted")
+            .values(updated_at=self._database.now())
+        )
+        if not kept.rowcount:
+            raise Conflict(f"Image {self._claim.image_id} was deleted.")
+
+    def _next_moment(self) -> int:
+        """Now, but after the image's newest location: their order is told by time, however coarse the clock."""
+        newest = select(func.max(t.locations.c.created_at)).where(t.locations.c.image_id == self._claim.image_id)
+        now, last = self._connection.execute(select(self._database.now(), newest.scalar_subquery())).one()
+        return int(max(now, (last or 0) + 1))
+
+    def _locate(self, store: str, key: str) -> None:
+        obj = t.objects.c
+        located = self._connection.execute(
+            update(t.objects)
+            .where(obj.store == store, obj.object_key == key, obj.task_id == self._claim.task_id)
+            .where(obj.state == "stored")
+            .values(state="located")
+        )
+        if not located.rowcount:
+            raise Conflict(f"Object {key} is not known to be complete in store {store}.")
 
     def activate(self, facts: DataFacts) -> None:
         """importing → active with what is known of the data. Raises `Conflict` when the image moved on (deleted).
@@ -212,7 +248,8 @@ class Fenced:
             update(t.tasks)
             .where(t.tasks.c.id == self._claim.task_id)
             .values(
-                next_attempt_at=self._database.after(delay),
+                # Who asked to cancel meanwhile need not wait for the next try.
+                next_attempt_at=case((t.tasks.c.cancel_requested, null()), else_=self._database.after(delay)),
                 sent_at=None,
                 phase="waiting to try again",
                 message=message,
@@ -243,11 +280,17 @@ class Fenced:
 
     def fail(self, *, code: str, message: str, keep_for: float) -> None:
         """End the task with a reason that a user can act on, and free the image."""
-        self._end("failure", keep_for, message=message, error_code=code)
+        self._end("failure", keep_for, message=message or code, error_code=code)
         self._lock.leave(self._connection, self._claim, "failed", code=code, message=message)
         self._lock.free(self._connection, self._claim)
 
     def _end(self, status: str, keep_for: float, **columns: object) -> None:
+        """Nobody comes after this: what no location names is garbage, and no store is left waiting for data."""
+        self.discard_objects()
+        waiting = and_(t.targets.c.task_id == self._claim.task_id, t.targets.c.state.in_(IMPORTING))
+        self._connection.execute(
+            update(t.targets).where(waiting).values(state="undone", updated_at=self._database.now())
+        )
         self._connection.execute(
             update(t.tasks)
             .where(t.tasks.c.id == self._claim.task_id)

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from catalog import tables as t
-from catalog.engine import Database
-from catalog.errors import BadMarker, Conflict, Duplicate, NotFound
+from catalog.engine import Database, broken_rule
+from catalog.errors import Conflict, Duplicate, NotFound, Protected
+from catalog.listing import ImageQuery, page_of
 from catalog.objects import discard
 
 IMPORTING = ("pending", "copying")
@@ -77,16 +78,6 @@ class ImageRecord:
     failed: tuple[str, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class ImageQuery:
-    """Which images a list shows, newest first: at most `limit`, after the image `marker`."""
-
-    limit: int
-    marker: str | None = None
-    names: tuple[str, ...] = ()
-    statuses: tuple[str, ...] = ()
-
-
 class Images:
     """The images of one database, within one transaction."""
 
@@ -104,22 +95,8 @@ class Images:
         return self._whole([row])[0]
 
     def page(self, query: ImageQuery) -> list[ImageRecord]:
-        """A page of images. Raises `BadMarker`. Six statements, however long the page is."""
-        image = t.images.c
-        wanted: list[ColumnElement[bool]] = [image.status.not_in(("deleted", "killed"))]
-        if query.names:
-            wanted.append(image.name.in_(query.names))
-        if query.statuses:
-            wanted.append(image.status.in_(query.statuses))
-        if query.marker is not None:
-            after = self._connection.execute(
-                select(image.created_at).where(image.id == query.marker, image.status != "deleted")
-            ).scalar()
-            if after is None:
-                raise BadMarker(f"Marker {query.marker} names no image.")
-            wanted.append(or_(image.created_at < after, and_(image.created_at == after, image.id < query.marker)))
-        page = select(t.images).where(*wanted).order_by(image.created_at.desc(), image.id.desc()).limit(query.limit)
-        return self._whole(self._connection.execute(page).all())
+        """A page of images. Raises `BadMarker`. Six statements, however long the page is (seven with a marker)."""
+        return self._whole(self._connection.execute(page_of(self._connection, query)).all())
 
     def create(self, new: NewImage) -> ImageRecord:
         """Insert the image and its (free) lock. Raises `Duplicate`, also for the id of a deleted image."""
@@ -128,7 +105,9 @@ class Images:
         try:
             self._connection.execute(insert(t.images).values(**base, status="queued", created_at=now, updated_at=now))
         except IntegrityError as error:
-            raise Duplicate(f"Image ID {new.id} already exists!") from error
+            if broken_rule(error) in ("images_pkey", "images.id"):
+                raise Duplicate(f"Image ID {new.id} already exists!") from error
+            raise
         self._connection.execute(insert(t.image_locks).values(image_id=new.id, fence=0))
         if new.properties:
             rows = [{"image_id": new.id, "name": n, "value": v} for n, v in new.properties.items()]
@@ -138,28 +117,45 @@ class Images:
         return self.get(new.id)
 
     def start_import(self, image_id: str) -> None:
-        """queued → importing, in the transaction that makes the task (import-behaviour §1.3 [R]). Raises `Conflict`."""
+        """queued → importing, in the transaction that makes the task (import-behaviour §1.3 [R]).
+
+        Raises `Conflict`, or `NotFound` for a deleted image.
+        """
+        image = t.images.c
         moved = self._connection.execute(
             update(t.images)
-            .where(t.images.c.id == image_id, t.images.c.status == "queued")
+            .where(
+                image.id == image_id,
+                image.status == "queued",
+                image.container_format.is_not(None),
+                image.disk_format.is_not(None),
+            )
             .values(status="importing", updated_at=self._database.now())
         )
-        if not moved.rowcount:
-            raise Conflict(f"Image {image_id} is not in status queued, so nothing can be imported into it.")
+        if moved.rowcount:
+            return
+        status = self.get(image_id).status
+        if status != "queued":
+            raise Conflict(f"Image {image_id} is in status {status}, not queued: nothing can be imported into it.")
+        raise Conflict(f"Image {image_id} needs 'container_format' and 'disk_format' set before an import.")
 
     def delete(self, image_id: str, *, grace: float) -> None:
         """Delete the image in any state (§1.8): its data becomes garbage, a running import is told to stop.
 
-        `grace` is how long, in seconds, a late writer's object is looked for. Raises `NotFound`.
+        `grace` is how long, in seconds, a late writer's object is looked for. Raises `NotFound`, `Protected`.
         """
         now, image = self._database.now(), t.images.c
         deleted = self._connection.execute(
             update(t.images)
             .where(image.id == image_id, image.status != "deleted")
             .values(status="deleted", deleted_at=now, updated_at=now)
-        )
-        if not deleted.rowcount:
+            .returning(image.protected)
+        ).first()
+        if deleted is None:
             raise NotFound(f"No image found with ID {image_id}")
+        if deleted.protected:
+            # The transaction that raises is rolled back.
+            raise Protected(f"Image {image_id} is protected and cannot be deleted.")
         task = t.tasks.c
         self._connection.execute(
             update(t.tasks)

@@ -119,7 +119,6 @@ class RedisLeaseKeeper:
                 self._require_row(claim)
                 self._redis.set(key, claim.owner, px=milliseconds)
         except redis.RedisError:
-            self._require_row(claim)
             self._extend_row(claim, ttl)
         self._deadlines[key] = began + ttl
 
@@ -130,11 +129,13 @@ class RedisLeaseKeeper:
 
     def _extend_row(self, claim: Claim, ttl: float) -> None:
         with self._database.begin() as connection:
-            connection.execute(
+            extended = connection.execute(
                 update(t.image_locks)
                 .where(_held_by(claim))
                 .values(heartbeat_at=self._database.now(), expires_at=self._database.after(ttl))
             )
+        if not extended.rowcount:
+            raise _lost(claim)
 
     def alive(self, image_id: str, fence: int) -> bool:
         """Whether the key is there; without Redis, what the row says."""
@@ -186,24 +187,28 @@ class ImportLock:
         """
         lock = t.image_locks.c
         row = connection.execute(
-            select(lock.os_glance_import_task, lock.expires_at).where(lock.image_id == image_id).with_for_update()
+            select(
+                lock.os_glance_import_task,
+                lock.expires_at,
+                (lock.expires_at > self._database.now()).label("running"),
+            )
+            .where(lock.image_id == image_id)
+            .with_for_update()
         ).first()
         if row is None:
             raise NotFound(f"No image found with ID {image_id}")
         if row.os_glance_import_task is not None:
-            until = isoformat(row.expires_at) if row.expires_at is not None else None
+            until = isoformat(row.expires_at) if row.running else None
             raise LockHeld(image_id, row.os_glance_import_task, until)
 
     def claim(self, connection: Connection, image_id: str, task_id: str) -> None:
-        """Make the task the holder of the image, in the transaction that inserts the task. Raises `LockHeld`."""
-        lock = t.image_locks.c
-        claimed = connection.execute(
+        """Make the task the holder of the image, in the transaction that inserts the task. Raises as `require_free`."""
+        self.require_free(connection, image_id)
+        connection.execute(
             update(t.image_locks)
-            .where(lock.image_id == image_id, lock.os_glance_import_task.is_(None))
+            .where(t.image_locks.c.image_id == image_id)
             .values(os_glance_import_task=task_id, acquired_at=self._database.now())
         )
-        if not claimed.rowcount:
-            self.require_free(connection, image_id)
 
     def enter(self, task_id: str, step: int, worker: str) -> Claim | None:
         """Begin an attempt at `step` of the task, or return None: not ours to run now, for whatever reason.
@@ -214,41 +219,39 @@ class ImportLock:
         """
         if self.busy(task_id):
             return None
+        with contextlib.suppress(_NotRunnable):
+            with self._database.begin() as connection:
+                claim = self._take(connection, task_id, step, worker)
+                self._open_attempt(connection, claim)
+            if not self.keeper.kept_in_row:
+                self.keeper.renew(claim, self.ttl)
+            return claim
+        return None
+
+    def _take(self, connection: Connection, task_id: str, step: int, worker: str) -> Claim:
         now, lock, task = self._database.now(), t.image_locks.c, t.tasks.c
-        with self._database.begin() as connection:
-            entered = connection.execute(
-                update(t.image_locks)
-                .where(
-                    lock.os_glance_import_task == task_id,
-                    self._nobody_inside(),
-                    _runnable(task_id, step, now),
-                )
-                .values(
-                    owner=worker,
-                    fence=lock.fence + 1,
-                    heartbeat_at=now,
-                    expires_at=self._database.after(self.ttl),
-                )
-                .returning(lock.image_id, lock.fence)
-            ).first()
-            if entered is None:
-                return None
-            attempt = connection.execute(
-                update(t.tasks)
-                .where(task.id == task_id)
-                .values(
-                    status="processing",
-                    attempt=task.attempt + 1,
-                    next_attempt_at=None,
-                    sent_at=now,
-                    updated_at=now,
-                )
-                .returning(task.attempt)
-            ).scalar_one()
-            claim = Claim(entered.image_id, task_id, worker, entered.fence, step, attempt)
-            self._open_attempt(connection, claim)
-        self.keeper.renew(claim, self.ttl)
-        return claim
+        runnable = _runnable(task_id, step, now)
+        entered = connection.execute(
+            update(t.image_locks)
+            .where(
+                lock.os_glance_import_task == task_id, self._nobody_inside(), select(task.id).where(runnable).exists()
+            )
+            .values(owner=worker, fence=lock.fence + 1, heartbeat_at=now, expires_at=self._database.after(self.ttl))
+            .returning(lock.image_id, lock.fence)
+        ).first()
+        if entered is None:
+            raise _NotRunnable
+        # Asked again, now that the lock is ours: if the first statement had to wait for another's lock, it judged the
+        # task by how it stood before that other's work (PostgreSQL re-reads only the row that it waited for).
+        attempt = connection.execute(
+            update(t.tasks)
+            .where(runnable)
+            .values(status="processing", attempt=task.attempt + 1, next_attempt_at=None, sent_at=now, updated_at=now)
+            .returning(task.attempt)
+        ).scalar()
+        if attempt is None:
+            raise _NotRunnable
+        return Claim(entered.image_id, task_id, worker, entered.fence, step, attempt)
 
     def busy(self, task_id: str) -> bool:
         """Whether a lease that is kept outside the row says that an attempt at the task is alive."""
@@ -293,10 +296,14 @@ class ImportLock:
         """The first statement of every fenced change: keep the row locked while it is ours, else raise `LockLost`."""
         if self.keeper.over(claim):
             raise _lost(claim)
-        unexpired = t.image_locks.c.expires_at > self._database.now() if self.keeper.kept_in_row else true()
-        held = connection.execute(
-            update(t.image_locks).where(_held_by(claim), unexpired).values(heartbeat_at=self._database.now())
-        )
+        seen: dict[str, ColumnElement[int]] = {"heartbeat_at": self._database.now()}
+        unexpired: ColumnElement[bool] = true()
+        if self.keeper.kept_in_row:
+            unexpired = t.image_locks.c.expires_at > self._database.now()
+        else:
+            # The row is written anyway; while progress flows it can stand in for a keeper that is away.
+            seen["expires_at"] = self._database.after(self.ttl)
+        held = connection.execute(update(t.image_locks).where(_held_by(claim), unexpired).values(**seen))
         if not held.rowcount:
             raise _lost(claim)
 
@@ -334,6 +341,10 @@ class ImportLock:
         )
 
 
+class _NotRunnable(Exception):
+    """Nothing to enter: the transaction is undone."""
+
+
 def _held_by(claim: Claim) -> ColumnElement[bool]:
     lock = t.image_locks.c
     return and_(
@@ -346,15 +357,11 @@ def _held_by(claim: Claim) -> ColumnElement[bool]:
 
 def _runnable(task_id: str, step: int, now: ColumnElement[int]) -> ColumnElement[bool]:
     task = t.tasks.c
-    return (
-        select(task.id)
-        .where(
-            task.id == task_id,
-            task.step == step,
-            task.status.in_(("pending", "processing")),
-            or_(task.next_attempt_at.is_(None), task.next_attempt_at <= now),
-        )
-        .exists()
+    return and_(
+        task.id == task_id,
+        task.step == step,
+        task.status.in_(("pending", "processing")),
+        or_(task.next_attempt_at.is_(None), task.next_attempt_at <= now),
     )
 
 

@@ -51,6 +51,7 @@ class Attempt:
     number: int
     worker: str
     outcome: str
+    error_code: str | None
     message: str
     started_at: int
     ended_at: int | None
@@ -168,11 +169,25 @@ class Tasks:
         ).all()
         return self._whole(rows)
 
+    def newest(self, image_id: str) -> TaskRecord:
+        """The image's task that was asked for last. Raises `NotFound` when it has none, or none is remembered."""
+        task = t.tasks.c
+        kept = or_(task.expires_at.is_(None), task.expires_at > self._database.now())
+        rows = self._connection.execute(
+            select(t.tasks)
+            .where(task.image_id == image_id, kept)
+            .order_by(task.created_at.desc(), task.id.desc())
+            .limit(1)
+        ).all()
+        if not rows:
+            raise NotFound(f"No import of image {image_id} is on record.")
+        return self._whole(rows)[0]
+
     def attempts(self, task_id: str) -> list[Attempt]:
         """Every attempt at the task, in the order of their fences."""
         a = t.attempts.c
         rows = self._connection.execute(
-            select(a.fence, a.step, a.number, a.worker, a.outcome, a.message, a.started_at, a.ended_at)
+            select(a.fence, a.step, a.number, a.worker, a.outcome, a.error_code, a.message, a.started_at, a.ended_at)
             .where(a.task_id == task_id)
             .order_by(a.fence)
         )
@@ -192,12 +207,17 @@ class Tasks:
         return bool(asked.rowcount)
 
     def stop_requested(self, task_id: str) -> str | None:
-        """Why work on the task should end, if somebody asked for it: its image is deleted, or it is cancelled."""
+        """Why work on the task should end, if somebody asked for it: its image is deleted, or it is cancelled.
+
+        Raises `NotFound`.
+        """
         asked = self._connection.execute(
             select(t.tasks.c.cancel_requested, t.images.c.status)
             .join(t.images, t.images.c.id == t.tasks.c.image_id)
             .where(t.tasks.c.id == task_id)
-        ).one()
+        ).first()
+        if asked is None:
+            raise NotFound(f"No task found with ID {task_id}")
         if asked.status == "deleted":
             return "the image was deleted"
         return "the import was cancelled" if asked.cancel_requested else None

@@ -20,7 +20,9 @@ def celery_app(options: BrokerOptions) -> Celery:
     """A Celery application with the settings of celery-notes §5; it knows no tasks yet, which is enough to send.
 
     Prefetching is switched off where the broker allows it, and nothing keeps results: the rows do."""
-    app = Celery("tranship", broker=options.url, set_as_current=False)
+    # Without a host in the URL, kombu warns that it takes "localhost", which nobody connects to here.
+    url = "memory://localhost" if options.url == "memory://" else options.url
+    app = Celery("tranship", broker=url, set_as_current=False)
     app.conf.update(
         task_serializer="json",
         accept_content=["json"],
@@ -37,7 +39,7 @@ def celery_app(options: BrokerOptions) -> Celery:
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1},
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=options.url.startswith(("redis", "rediss")),
-        worker_soft_shutdown_timeout=5.0,
+        worker_soft_shutdown_timeout=options.stop_grace,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,

@@ -36,7 +36,11 @@ class LeaseOptions:
 
 @dataclass(frozen=True, slots=True)
 class BrokerOptions:
-    """How messages travel. `eager` runs each step in the caller's own thread instead."""
+    """How messages travel. `eager` runs each step in the caller's own thread instead.
+
+    `stop_grace` is how many seconds a worker that is told to go lets its steps go on, before they hand back.
+    """
 
     url: str = "memory://"
     eager: bool = False
+    stop_grace: float = 5.0

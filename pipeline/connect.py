@@ -193,12 +193,12 @@ def causes(error: BaseException) -> Iterator[BaseException]:
             todo += [getattr(current, "reason", None), *current.args, current.__cause__, current.__context__]
 
 
-def unreachable(error: BaseException, idle_timeout: float) -> str:
-    """Say in our words why a request got no answer."""
+def unreachable(error: BaseException, waited: float) -> str:
+    """Say in our words why a request got no answer after `waited` seconds."""
     chain = list(causes(error))
     for cause in chain:
         if isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError):
-            return f"did not answer within {idle_timeout:g} seconds"
+            return f"did not answer within {waited:.1f} seconds"
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"has no valid certificate: {cause.verify_message}"
     if any(isinstance(cause, ssl.SSLError) for cause in chain):

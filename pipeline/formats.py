@@ -16,6 +16,7 @@ from pipeline.facts import Facts, Tap
 # The first feed must be this large. An inspector that looks for a VMDK descriptor in plain text takes the first
 # piece it is given for the whole descriptor (up to 1 MiB), so a smaller piece would hide what comes later.
 _HEAD: Final = 1 << 20
+_PIECE: Final = 32 * 1024
 _DESCRIPTOR: Final = b"createtype="
 _MOST: Final = 2**63 - 1
 
@@ -219,8 +220,11 @@ class _Probe:
             # What may be a VMDK descriptor must not slip through because it is a bad one.
             self._descriptor = self.name == "vmdk" and _DESCRIPTOR in chunk[:_HEAD].lower()
         self._fed = True
+        # The VHDX inspector finds one header per piece, so the pieces must be smaller than what lies between them.
+        step = _PIECE if self.name == "vhdx" and not self.decided else len(chunk) or 1
         try:
-            self.inspector.eat_chunk(chunk)
+            for start in range(0, len(chunk), step):
+                self.inspector.eat_chunk(chunk[start : start + step])
         except Exception:  # noqa: BLE001 - of any kind, on purpose: it is how an inspector says "not mine"
             self.broken = True
 

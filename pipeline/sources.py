@@ -25,7 +25,7 @@ from pipeline.errors import (
     SourceStalled,
     SourceUnreachable,
 )
-from pipeline.framing import Framing, Validator, framing, part_end, strong_validator
+from pipeline.framing import Validator, framing, part_end, strong_validator
 from pipeline.patience import RateFloor, backoff
 from pipeline.uris import CheckedUri, UriGuard, mask
 from stores.base import CHUNK
@@ -138,6 +138,7 @@ class HttpSource:
         self.received = 0
         self._validator: Validator | None = None
         self._line = Line(self._options.connect_timeout)
+        self._rate = RateFloor(self._options.min_rate, self._options.rate_window)
         self._asked = self._uri
         self._response: requests.Response | None = None
         self._adapter = _Adapter(self._dial, self._dial_proxy, self._line)
@@ -160,7 +161,7 @@ class HttpSource:
 
     def _first(self) -> _Answer:
         answer = self._follow(self._uri, {})
-        frame: Framing = framing(self.label, answer.response.headers)
+        frame = framing(self.label, answer.response.headers)
         if answer.response.status_code != HTTPStatus.OK:
             raise self._answered(answer.response)
         self.length, self.end_vouched = frame.length, frame.vouched
@@ -215,6 +216,7 @@ class HttpSource:
         self._hang_up()
         self._asked = uri
         self._line.check()
+        began = time.monotonic()
         try:
             request = requests.Request("GET", uri.url, headers={**self._headers(uri), **headers}).prepare()
             proxies = requests.utils.get_environ_proxies(uri.url) if options.use_env_proxies else {}
@@ -227,7 +229,7 @@ class HttpSource:
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             self._line.check()
-            raise SourceUnreachable(f"{uri.label} {unreachable(error, options.idle_timeout)}") from error
+            raise SourceUnreachable(f"{uri.label} {unreachable(error, time.monotonic() - began)}") from error
         self._response = response
         return response
 
@@ -302,7 +304,7 @@ class HttpSource:
 
     def _pieces(self, answer: _Answer) -> Iterator[bytes]:
         """Yield what one response brings. Raises `_BrokeOff` at an early end, other `SourceError`s for good."""
-        at, rate = self.received, RateFloor(self._options.min_rate, self._options.rate_window)
+        at = self.received
         while True:
             began = time.monotonic()
             try:
@@ -317,7 +319,7 @@ class HttpSource:
             if not piece:
                 break
             at += len(piece)
-            rate.count(self.label, len(piece), time.monotonic() - began)
+            self._rate.count(self.label, len(piece), time.monotonic() - began)
             yield piece
         if self._line.surplus or (answer.end is not None and at > answer.end):
             raise SourceBroken(f"{self.label} sent more than the {answer.end} bytes it announced")

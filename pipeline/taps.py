@@ -118,8 +118,8 @@ class Threaded(Tap):
         self._have = 0
         self._error: BaseException | None = None
         self._closed = False
+        # Started by the first hand-off: a transfer that never begins leaves no thread behind.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
 
     def feed(self, chunk: bytes) -> None:
         """Hand the chunk over; waits while the queue is full. Raises what the tap raised earlier."""
@@ -146,6 +146,8 @@ class Threaded(Tap):
         self._tap.close()
 
     def _hand_off(self) -> None:
+        if self._thread.ident is None:
+            self._thread.start()
         self._queue.put(self._held[0] if len(self._held) == 1 else b"".join(self._held))
         self._held.clear()
         self._have = 0

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.errors import NothingStored
-from stores.base import StoredObject, Writer
+from stores.base import Bytes, StoredObject, Writer
 from stores.errors import StoreError, StoreUnavailable
 
 
@@ -82,7 +82,8 @@ class QueuedWriter:
 
     So such a store does not hold up the others before its queue is full, and fails alone (`StoreUnavailable`) when it
     takes nothing for `idle_timeout` seconds. Same contract as any `Writer`; an error of `inner` surfaces at the next
-    call. Chunks are kept, not copied: they must be `bytes`. At most `depth` + 1 of them are held.
+    call. `bytes` are kept as they are, other buffers are copied, since the caller gets them back. At most `depth` + 1
+    of them are held.
     """
 
     _FAREWELL = 2.0  # seconds that `abort` waits for a thread that may be stuck in the network
@@ -97,7 +98,7 @@ class QueuedWriter:
         self._thread = threading.Thread(target=self._run, name=f"write {store}", daemon=True)
         self._thread.start()
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: Bytes) -> None:
         """Hand `chunk` to the thread; waits while the queue is full."""
         self._raise()
         self._queue_up(bytes(chunk))

@@ -4,13 +4,19 @@ All three run the same tasks through the same runner. What differs is how a stop
 child gets `SystemExit` from Celery; threads cannot be interrupted, so the runner asks every step to hand back.
 """
 
+import logging
 import os
 import socket
 import threading
+import time
 import uuid
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from celery import Celery, signals
+from celery.concurrency.thread import TaskPool
+from celery.platforms import SecurityWarning
 from celery.worker import state
 from celery.worker import worker as celery_worker
 
@@ -20,6 +26,8 @@ from settings import Settings
 from workers.runner import Runner
 from workers.sweeper import Sweeper
 from workers.tasks import register
+
+log = logging.getLogger(__name__)
 
 
 def worker_name() -> str:
@@ -52,12 +60,19 @@ def run_prefork(settings: Settings, *, loglevel: str = "INFO") -> None:
     runtime.catalog.database.check()
     sweeper = Sweeper(runtime, Dispatcher(celery_app(settings.broker)))
 
+    def logging_is_set_up(**_: Any) -> None:
+        """Its mere presence keeps Celery from a set-up of its own."""
+
     def started(**_: Any) -> None:
         sweeper.start()
+        log.info("worker ready, %d imports at a time", settings.worker_concurrency)
 
     def leaving(**_: Any) -> None:
         sweeper.stop()
 
+    # Celery's advice against root is about pickled messages and about an option that this command has not.
+    warnings.simplefilter("ignore", SecurityWarning)
+    signals.setup_logging.connect(logging_is_set_up, weak=False)
     signals.worker_ready.connect(started, weak=False)
     signals.worker_shutdown.connect(leaving, weak=False)
     app.worker_main(
@@ -75,16 +90,24 @@ def run_prefork(settings: Settings, *, loglevel: str = "INFO") -> None:
     )
 
 
+class _Threads(TaskPool):  # type: ignore[misc]
+    """Threads that know whose tasks they run: otherwise Celery asks a global default app, which knows none."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.executor = ThreadPoolExecutor(self.limit, "import", initializer=self.app.set_current)
+
+
 class EmbeddedWorker:
     """A worker of threads and a sweeper within this process, for `tranship serve` and tests."""
 
     def __init__(self, runtime: Runtime, app: Celery, *, concurrency: int = 2) -> None:
         self.runner = Runner(runtime, worker_name())
         register(app, lambda: self.runner)
-        self._sweeper = Sweeper(runtime, Dispatcher(app))
+        self._sweeper = Sweeper(runtime, Dispatcher(app), messages_lost=True)
         self._worker = celery_worker.WorkController(
             app=app,
-            pool="threads",
+            pool=_Threads,
             concurrency=concurrency,
             queues=[QUEUE],
             hostname=f"embedded-{os.getpid()}@localhost",
@@ -99,13 +122,22 @@ class EmbeddedWorker:
         self._thread.start()
         self._sweeper.start()
 
-    def stop(self, timeout: float = 4.0) -> bool:
-        """Hand running steps back and end; False when a thread is still busy after `timeout` seconds."""
-        self._sweeper.stop()
+    def hand_back(self, timeout: float) -> bool:
+        """Begin nothing more and hand running steps back; False when one is still busy after `timeout` seconds."""
         self.runner.hand_back_all("the service is stopping")
+        return self.runner.wait_idle(timeout)
+
+    def stop(self, timeout: float = 4.0) -> bool:
+        """Hand back, and end every thread; False when one is still busy after `timeout` seconds.
+
+        Celery looks up from an idle broker only every two seconds: a process that ends anyway need not wait for that.
+        """
+        deadline = time.monotonic() + timeout
+        self.hand_back(timeout)
+        self._sweeper.stop()
         state.should_stop = 0
         try:
-            self._thread.join(timeout)
+            self._thread.join(max(0.0, deadline - time.monotonic()))
         finally:
             state.should_stop = None
         return not self._thread.is_alive()

@@ -44,7 +44,7 @@ class Runner:
     def __init__(self, runtime: Runtime, name: str) -> None:
         self.runtime = runtime
         self.name = name
-        self._guard = threading.Lock()
+        self._guard = threading.Condition()
         self._running: set[Monitor] = set()
         self._leaving = ""
 
@@ -58,37 +58,47 @@ class Runner:
         position = flow.position(step_name) if flow is not None else None
         if task is None or flow is None or position is None or task.step != position:
             return False
-        claim = self.runtime.catalog.lock.enter(task_id, position, self.name)
-        if claim is None:
-            return False
-        log.info("task %s: attempt %d at %s.%s, fence %d", task_id, claim.attempt, flow.name, step_name, claim.fence)
-        monitor = Monitor()
-        try:
-            with self._on_duty(monitor):
+        with self._on_duty() as monitor:
+            claim = self.runtime.catalog.lock.enter(task_id, position, self.name) if monitor else None
+            if monitor is None or claim is None:
+                return False
+            where = f"{flow.name}.{step_name}"
+            log.info("task %s: attempt %d at %s, fence %d", task_id, claim.attempt, where, claim.fence)
+            try:
                 return self._attempt(flow, flow.steps[position], claim, monitor)
-        finally:
-            self.runtime.catalog.lock.keeper.drop(claim)
+            finally:
+                self.runtime.catalog.lock.keeper.drop(claim)
 
     def hand_back_all(self, why: str) -> None:
-        """Ask every running step to stop and hand its task back; seen at the next chunk. Safe from any thread."""
+        """Ask every running step to stop and hand its task back, seen at the next chunk; no other begins from now on.
+
+        Safe from any thread.
+        """
         with self._guard:
             self._leaving = why
             running = list(self._running)
         for monitor in running:
             monitor.request_stop(Stop.HAND_BACK, why)
 
-    @contextlib.contextmanager
-    def _on_duty(self, monitor: Monitor) -> Iterator[None]:
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until no step is running; False when one still is after `timeout` seconds."""
         with self._guard:
-            self._running.add(monitor)
-            leaving = self._leaving
-        if leaving:
-            monitor.request_stop(Stop.HAND_BACK, leaving)
+            return self._guard.wait_for(lambda: not self._running, timeout)
+
+    @contextlib.contextmanager
+    def _on_duty(self) -> Iterator[Monitor | None]:
+        """Count as running; None for a runner that is leaving."""
+        with self._guard:
+            monitor = None if self._leaving else Monitor()
+            if monitor:
+                self._running.add(monitor)
         try:
-            yield
+            yield monitor
         finally:
             with self._guard:
-                self._running.discard(monitor)
+                if monitor:
+                    self._running.discard(monitor)
+                self._guard.notify_all()
 
     def _load(self, task_id: str) -> TaskRecord | None:
         with contextlib.suppress(CatalogError), self.runtime.catalog.read() as tx:

@@ -15,15 +15,15 @@ log = logging.getLogger(__name__)
 BATCH = 100
 
 
-def sweep(runtime: Runtime, dispatcher: Dispatcher) -> int:
+def sweep(runtime: Runtime, dispatcher: Dispatcher, *, messages_lost: bool = False) -> int:
     """Ring again for every task that should be worked on and is not; delete garbage that is due. Returns tasks rung
-    for.
+    for. With `messages_lost`, a message that was sent is not waited for.
 
     Covers lost messages, attempts that are due, workers that died (their lease ran out) and chains that broke off: the
     chain is rebuilt from the step in the row.
     """
     with runtime.catalog.begin() as tx:
-        due = tx.tasks.due(resend_after=runtime.lease.resend_after, limit=BATCH)
+        due = tx.tasks.due(resend_after=0.0 if messages_lost else runtime.lease.resend_after, limit=BATCH)
     rung = 0
     for task in due:
         flow = FLOWS.get(task.flow)
@@ -35,16 +35,20 @@ def sweep(runtime: Runtime, dispatcher: Dispatcher) -> int:
 
 
 class Sweeper:
-    """Sweeps in a thread of its own until stopped; the period is jittered so that many sweepers spread out."""
+    """Sweeps in a thread of its own until stopped; the period is jittered so that many sweepers spread out.
 
-    def __init__(self, runtime: Runtime, dispatcher: Dispatcher) -> None:
+    `messages_lost` says that no message has survived from before the start, as with an in-process broker.
+    """
+
+    def __init__(self, runtime: Runtime, dispatcher: Dispatcher, *, messages_lost: bool = False) -> None:
         self._runtime = runtime
         self._dispatcher = dispatcher
+        self._messages_lost = messages_lost
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
     def start(self) -> None:
-        """Begin with a sweep at once: a restart has lost every message of an in-process broker."""
+        """Begin with a sweep at once."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -55,7 +59,8 @@ class Sweeper:
     def _run(self) -> None:
         while True:
             try:
-                sweep(self._runtime, self._dispatcher)
+                sweep(self._runtime, self._dispatcher, messages_lost=self._messages_lost)
+                self._messages_lost = False
             except CatalogError as error:
                 log.warning("no sweep this time: %s", error)
             if self._done.wait(self._runtime.lease.sweep_interval * random.uniform(0.8, 1.2)):

@@ -3,16 +3,21 @@
 import uuid
 
 from catalog.catalog import Catalog
-from catalog.images import NewImage
+from catalog.fenced import DataFacts
+from catalog.images import ImageRecord, NewImage
+from catalog.lock import Claim
 from catalog.tasks import NewTask
+
+FACTS = DataFacts(size=7, virtual_size=9, checksum="c5", os_hash_algo="sha512", os_hash_value="5a")
+"""What is found out about seven bytes."""
 
 
 def new_image(catalog: Catalog, **columns: object) -> str:
     """An image that may be imported into; returns its id."""
     image_id = str(uuid.uuid4())
-    given: dict[str, object] = {"disk_format": "raw", "container_format": "bare"}
+    given: dict[str, object] = {"owner": "p", "disk_format": "raw", "container_format": "bare"}
     with catalog.begin() as tx:
-        tx.images.create(NewImage(image_id, owner="p", **(given | columns)))  # type: ignore[arg-type]
+        tx.images.create(NewImage(image_id, **(given | columns)))  # type: ignore[arg-type]
     return image_id
 
 
@@ -38,3 +43,39 @@ def importing(catalog: Catalog, stores: tuple[str, ...] = ("a",), *, must_all: b
     task = new_task(image_id, stores, must_all=must_all)
     catalog.request_import(task)
     return image_id, task.id
+
+
+def entered(catalog: Catalog, task_id: str, step: int = 0, worker: str = "w") -> Claim:
+    """The claim of a worker that begins an attempt now."""
+    claim = catalog.lock.enter(task_id, step, worker)
+    assert claim is not None
+    return claim
+
+
+def stored(catalog: Catalog, claim: Claim, *stores: str) -> dict[str, str]:
+    """Let the attempt have written a whole object to each store; returns store → key."""
+    keys = dict.fromkeys(stores, f"{claim.image_id}.{claim.fence}")
+    with catalog.fenced(claim) as tx:
+        tx.begin_objects(keys)
+        for store, key in keys.items():
+            tx.object_stored(store, key, FACTS.size)
+    return keys
+
+
+def imported(catalog: Catalog, stores: tuple[str, ...] = ("a",)) -> tuple[str, str]:
+    """An active image with data in `stores`, and the task that brought it; returns both ids."""
+    image_id, task_id = importing(catalog, stores)
+    claim = entered(catalog, task_id)
+    keys = stored(catalog, claim, *stores)
+    with catalog.fenced(claim) as tx:
+        for store, key in keys.items():
+            tx.add_location(store, key, f"file:///{store}/{key}")
+        tx.activate(FACTS)
+        tx.succeed("Copied.", keep_for=60)
+    return image_id, task_id
+
+
+def image_of(catalog: Catalog, image_id: str) -> ImageRecord:
+    """The image as it stands now."""
+    with catalog.read() as tx:
+        return tx.images.get(image_id)

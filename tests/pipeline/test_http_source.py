@@ -1,11 +1,13 @@
 """HttpSource against a server that breaks in every way a server can."""
 
+import contextlib
 import random
 import socket
 import ssl
 import subprocess
 import threading
 import time
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +76,11 @@ def test_a_body_with_a_length_comes_whole_in_chunks_of_about_a_mebibyte() -> Non
     assert source.end_vouched
     assert max(sizes) < 1.5 * (1 << 20)
     assert source.label == origin.url("/a/disk.img?…")
+
+
+def test_the_user_agent_names_this_version() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert HttpOptions().user_agent == f"{project['name']}/{project['version']}"
 
 
 def test_what_is_asked_is_honest_and_identity() -> None:
@@ -351,7 +358,7 @@ def test_a_source_that_never_answers_is_unreachable() -> None:
     with serving(Exchange.silence) as origin:
         _, error = failing(origin.url(), HttpOptions(idle_timeout=0.2))
     assert isinstance(error, SourceUnreachable)
-    assert "0.2 seconds" in str(error)
+    assert "did not answer within 0." in str(error)
 
 
 def test_a_trickle_falls_under_the_minimum_rate() -> None:
@@ -420,6 +427,36 @@ def test_an_interrupt_frees_a_reader_that_waits_to_try_again() -> None:
             with pytest.raises(Interrupted):
                 next(chunks)
             timer.join()
+
+
+@contextlib.contextmanager
+def full_listener() -> Iterator[int]:
+    """A port whose queue is full: further connections are neither taken nor refused."""
+    with contextlib.ExitStack() as open_sockets:
+        listener = open_sockets.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(8):
+            filler = open_sockets.enter_context(socket.socket())
+            filler.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                filler.connect(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+def test_an_interrupt_frees_a_reader_that_waits_for_a_connection() -> None:
+    with full_listener() as port:
+        source = HttpSource(f"http://127.0.0.1:{port}/", Open(), HttpOptions(connect_timeout=60))
+        timer = threading.Timer(0.2, source.interrupt)
+        timer.start()
+        with pytest.raises(Interrupted), source.open() as chunks:
+            list(chunks)
+        timer.join()
+
+
+def test_a_connection_that_is_not_taken_times_out() -> None:
+    with full_listener() as port:
+        _, error = failing(f"http://127.0.0.1:{port}/", HttpOptions(connect_timeout=0.2))
+    assert isinstance(error, SourceUnreachable)
+    assert "timed out after 0.2 seconds" in str(error)
 
 
 def test_an_interrupted_source_does_not_open() -> None:
@@ -679,3 +716,30 @@ def test_an_interrupt_frees_a_reader_that_waits_behind_tls(monkeypatch: pytest.M
             with pytest.raises(Interrupted):
                 list(chunks)
             timer.join()
+
+
+def test_tls_goes_through_a_proxy_that_only_connects(monkeypatch: pytest.MonkeyPatch, certificate: Path) -> None:
+    with serving(whole(BODY), tls=_tls(certificate, [])) as origin:
+
+        def tunnel(exchange: Exchange) -> None:
+            with socket.create_connection(("127.0.0.1", origin.port)) as far:
+                exchange.send(b"HTTP/1.1 200 Connected\r\n\r\n")
+                back = threading.Thread(target=_pump, args=(far, exchange.socket))
+                back.start()
+                _pump(exchange.socket, far)
+                back.join(10)
+
+        with serving(tunnel) as proxy:
+            monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
+            monkeypatch.delenv("no_proxy", raising=False)
+            options = replace(QUICK, ca_file=str(certificate), use_env_proxies=True)
+            # The name leads nowhere here: it is the proxy that resolves it.
+            assert fetch(f"https://mirror.example:{origin.port}/x", options) == BODY
+        assert proxy.requests[0].target == f"mirror.example:{origin.port}"
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)

@@ -19,6 +19,10 @@ from tests.flows.service import Service, eager_service
 from workers.runner import Runner
 from workers.sweeper import sweep
 
+RESEND = 30.0
+LATER = RESEND + 1.0
+"""Seconds after which a message counts as lost, and a lease of 2 s as ended."""
+
 STEPS = [step.name for step in FLOWS["web-download"].steps]
 
 
@@ -37,7 +41,13 @@ class NoBroker(Dispatcher):
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     """A service with quick heartbeats and leases."""
-    own: dict[str, Any] = {"lease_ttl": 2.0, "progress_interval": 0.05, "http_resume_attempts": 0, "max_attempts": 3}
+    own: dict[str, Any] = {
+        "lease_ttl": 2.0,
+        "progress_interval": 0.05,
+        "http_resume_attempts": 0,
+        "max_attempts": 3,
+        "resend_after": RESEND,
+    }
     with eager_service(tmp_path / "data", **own) as made:
         yield made
 
@@ -111,7 +121,7 @@ def test_gives_up_after_max_attempts(service: Service) -> None:
 
 def sweep_soon(service: Service) -> None:
     """Sweep as if the time to send again had passed."""
-    service.runtime.catalog.database.skew += 1.0
+    service.runtime.catalog.database.skew += LATER
     sweep(service.runtime, service.dispatcher)
 
 
@@ -124,7 +134,7 @@ def test_lost_messages_are_sent_again(service: Service, broken_off_after: int) -
         assert runner.run(task_id, step)
     bell = NoBroker(service)
     assert sweep(service.runtime, bell) == 0, "a message may still be on its way"
-    service.runtime.catalog.database.skew = 1.0
+    service.runtime.catalog.database.skew = LATER
     assert sweep(service.runtime, bell) == 1
     assert bell.rung == [task_id]
     sweep_soon(service)
@@ -146,7 +156,7 @@ def test_a_dead_worker_is_replaced(service: Service) -> None:
     writer.write(b"half")
     service.memory["b"].create(key).write(b"half")
     assert sweep(service.runtime, service.dispatcher) == 0, "it may be alive"
-    service.runtime.catalog.database.skew = 3.0
+    service.runtime.catalog.database.skew = LATER
     assert sweep(service.runtime, service.dispatcher) == 1
     assert service.task(task_id).status == "success"
     with service.runtime.catalog.read() as reading:
@@ -160,7 +170,7 @@ def test_a_step_that_kills_workers_is_given_up(service: Service) -> None:
     image, task_id = ask(service)
     for number in range(3):
         assert service.runtime.catalog.lock.enter(task_id, 0, f"victim-{number}") is not None
-        service.runtime.catalog.database.skew += 3.0
+        service.runtime.catalog.database.skew += LATER
     sweep(service.runtime, service.dispatcher)
     task = service.task(task_id)
     assert (task.status, task.error_code) == ("failure", "worker_lost")
@@ -252,7 +262,7 @@ def test_a_sleeper_changes_nothing(service: Service) -> None:
 
     def overtake(_image: Any, task_id: str, _runner: Runner) -> None:
         service.faulty["a"].hooks.clear()
-        service.runtime.catalog.database.skew = 3.0
+        service.runtime.catalog.database.skew = LATER
         for step in STEPS:
             assert taker.run(task_id, step)
 

@@ -1,0 +1,47 @@
+"""The application: every route on one page, and nothing else."""
+
+from typing import TypeAlias
+
+import falcon
+
+from api import errors, info
+from api.bodies import Fixed
+from api.context import Authenticate, Contexts, authenticator
+from api.data import Data
+from api.health import Health
+from api.image_view import ImageView
+from api.images import Image, Images
+from api.imports import Import
+from api.options import ApiOptions
+from api.schemas import documents
+from api.tasks import ImageTasks
+from api.versions import Versions
+from flows.dispatch import Dispatcher
+from flows.runtime import Runtime
+
+App: TypeAlias = falcon.App[falcon.Request, falcon.Response]
+
+
+def create_app(
+    runtime: Runtime, dispatcher: Dispatcher, options: ApiOptions, *, authenticate: Authenticate | None = None
+) -> App:
+    """Wire the WSGI application.
+
+    `authenticate` tells who sent a request; without it, `auth_strategy` decides. Raises `ValueError` for one not known.
+    """
+    middleware = (Versions(options), Contexts(authenticate or authenticator(options)))
+    app: App = falcon.App(middleware=middleware)
+    errors.install(app)
+    view = ImageView(runtime.stores)
+    app.add_route("/healthcheck", Health(options.healthcheck_disable_file))
+    app.add_route("/v2/images", Images(runtime, options, view))
+    app.add_route("/v2/images/{image_id}", Image(runtime, dispatcher, view))
+    app.add_route("/v2/images/{image_id}/file", Data(runtime, view))
+    app.add_route("/v2/images/{image_id}/import", Import(runtime, dispatcher))
+    app.add_route("/v2/images/{image_id}/tasks", ImageTasks(runtime))
+    app.add_route("/v2/info/import", info.import_methods(runtime.options.methods))
+    app.add_route("/v2/info/stores", info.stores(runtime.stores))
+    app.add_route("/v2/info/stores/detail", info.StoresDetail(runtime.stores))
+    for name, document in documents(options).items():
+        app.add_route(f"/v2/schemas/{name}", Fixed(document))
+    return app

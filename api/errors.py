@@ -1,0 +1,124 @@
+"""What a refusal looks like: the status of every error code, and the three bodies of http-api §1.4."""
+
+import html
+import logging
+from collections.abc import Mapping
+from typing import Protocol
+
+import falcon
+import msgspec
+from falcon import mediatypes
+
+from api.context import Context
+from catalog.errors import CatalogError
+from flows.errors import NotAdmitted
+from pipeline.errors import TransferError
+from stores.errors import StoreError
+
+log = logging.getLogger(__name__)
+
+STATUSES: Mapping[str, int] = {
+    "not_found": 404,
+    "duplicate": 409,
+    "conflict": 409,
+    "protected": 403,
+    "bad_marker": 400,
+    "lock_held": 409,
+    "catalog_unavailable": 503,
+    "bad_import_request": 400,
+    "image_not_ready": 409,
+    "store_not_configured": 409,
+    "location_quota": 413,
+    "source_refused": 400,
+    "uri_denied": 400,
+    "store_unknown": 409,
+    "store_read_only": 400,
+    "store_unavailable": 503,
+}
+"""`code` of an error of ours → HTTP status. A code that is not here is our own fault: 500, and its text stays here."""
+
+_OURS = (CatalogError, NotAdmitted, TransferError, StoreError)
+
+_EXPLANATIONS: Mapping[int, str] = {
+    404: "The resource could not be found.",
+    405: "The method is not allowed for this resource.",
+}
+
+_HTML = """<html>
+ <head>
+  <title>{status}</title>
+ </head>
+ <body>
+  <h1>{status}</h1>
+  {explanation}<br /><br />
+ </body>
+</html>
+"""
+
+
+class _Coded(Protocol):
+    code: str
+
+
+def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
+    """Make `app` answer every error as http-api §1.4 says, and never with a trace."""
+    app.set_error_serializer(serialize)
+    app.add_error_handler(Exception, _unexpected)
+    app.add_error_handler(_OURS, _known)
+
+
+def _known(req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, object]) -> None:
+    """Answer an error of ours by its code."""
+    code = getattr(error, "code", "")
+    if code not in STATUSES:
+        _unexpected(req, resp, error, params)
+    status = STATUSES[code]
+    if status >= 500:
+        log.error("%s: %s %s: %s", _request_id(req), req.method, req.path, error)
+    raise falcon.HTTPError(status, description=str(error)) from error
+
+
+def _unexpected(req: falcon.Request, _resp: falcon.Response, error: Exception, _params: dict[str, object]) -> None:
+    """Log what nobody foresaw; the client gets the id to ask the operator about."""
+    request_id = _request_id(req)
+    log.error("%s: %s %s failed", request_id, req.method, req.path, exc_info=error)
+    raise falcon.HTTPInternalServerError(
+        description=f"The service failed; its operator finds the reason in the log under {request_id}."
+    ) from error
+
+
+def _request_id(req: falcon.Request) -> str:
+    who: Context | None = getattr(req.context, "caller", None)
+    return who.request_id if who else "a request without an id"
+
+
+def serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
+    """Write `error` in the form that the request's `Accept` asks for."""
+    status = falcon.code_to_http_status(error.status)
+    code, _, title = status.partition(" ")
+    explanation = error.description or _EXPLANATIONS.get(int(code), title)
+    resp.append_header("Vary", "Accept")
+    wanted = _form(req)
+    if wanted == "text/html":
+        resp.content_type = "text/html; charset=UTF-8"
+        resp.data = _HTML.format(status=status, explanation=html.escape(explanation, quote=False)).encode()
+    elif wanted == falcon.MEDIA_JSON:
+        resp.content_type = falcon.MEDIA_JSON
+        # Glance's template leaves an empty detail behind; its clients know the text with it.
+        flat = {"message": f"{explanation}<br /><br />\n\n\n", "code": status, "title": title}
+        resp.data = msgspec.json.encode(flat)
+    else:
+        resp.content_type = "text/plain; charset=UTF-8"
+        resp.data = f"{status}\n\n{explanation}\n".encode()
+
+
+def _form(req: falcon.Request) -> str:
+    """The media type of the error body; empty for plain text."""
+    accept = req.get_header("Accept")
+    if accept is None:
+        return "text/html"
+    try:
+        return mediatypes.best_match(["text/html", falcon.MEDIA_JSON], accept)
+    except ValueError:
+        # An empty header, as openstacksdk sends it, or one that is no list of media types.
+        return ""

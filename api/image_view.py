@@ -1,0 +1,62 @@
+"""An image as clients see it (http-api §3.1)."""
+
+from collections.abc import Iterable
+
+from catalog.engine import isoformat
+from catalog.images import ImageRecord, Location
+from stores.registry import StoreRegistry
+
+_NULLABLE = frozenset({"kernel_id", "ramdisk_id"})
+"""Custom properties whose schema knows null; any other stored null is shown as an empty string."""
+
+
+class ImageView:
+    """Knows the weights of the stores: `stores` and downloads go by weight, highest first, then by id."""
+
+    def __init__(self, stores: StoreRegistry) -> None:
+        self._weights = {store: stores.spec(store).weight for store in stores.ids()}
+
+    def by_weight(self, locations: Iterable[Location]) -> list[Location]:
+        """Sort locations for reading; a store that is no longer configured weighs nothing."""
+        return sorted(locations, key=lambda location: (-self._weights.get(location.store, 0), location.store))
+
+    def show(self, image: ImageRecord) -> dict[str, object]:
+        """Return the JSON object of an image: custom properties flat beside the base attributes."""
+        path = f"/v2/images/{image.id}"
+        shown: dict[str, object] = {
+            name: "" if value is None and name not in _NULLABLE else value for name, value in image.properties.items()
+        }
+        shown |= {
+            "id": image.id,
+            "name": image.name,
+            "status": image.status,
+            "visibility": image.visibility,
+            "protected": image.protected,
+            "os_hidden": image.os_hidden,
+            "checksum": image.checksum,
+            "os_hash_algo": image.os_hash_algo,
+            "os_hash_value": image.os_hash_value,
+            "owner": image.owner,
+            "size": image.size,
+            "virtual_size": image.virtual_size,
+            "container_format": image.container_format,
+            "disk_format": image.disk_format,
+            "min_disk": image.min_disk,
+            "min_ram": image.min_ram,
+            "created_at": isoformat(image.created_at),
+            "updated_at": isoformat(image.updated_at),
+            "tags": image.tags,
+            "self": path,
+            "file": f"{path}/file",
+            "schema": "/v2/schemas/image",
+        }
+        if image.locations:
+            # A dictionary, because a store that holds the data twice is still one store.
+            shown["stores"] = ",".join(dict.fromkeys(at.store for at in self.by_weight(image.locations)))
+        if image.import_task is not None:
+            shown["os_glance_import_task"] = image.import_task
+        if image.importing_to is not None:
+            shown["os_glance_importing_to_stores"] = ",".join(image.importing_to)
+        if image.failed is not None:
+            shown["os_glance_failed_import"] = ",".join(image.failed)
+        return shown

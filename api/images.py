@@ -1,0 +1,67 @@
+"""The images of the catalogue: create, list, show and delete (http-api §4)."""
+
+import falcon
+
+from api.bodies import answer, no_body, read_object
+from api.context import caller
+from api.image_view import ImageView
+from api.listing import Listing
+from api.new_image import NewImageReader
+from api.options import ApiOptions
+from api.versions import base_url
+from flows.dispatch import Dispatcher
+from flows.runtime import Runtime
+
+
+class Images:
+    """`/v2/images`."""
+
+    def __init__(self, runtime: Runtime, options: ApiOptions, view: ImageView) -> None:
+        self._catalog = runtime.catalog
+        self._options = options
+        self._view = view
+        self._reader = NewImageReader(options)
+        self._announced = {"OpenStack-image-store-ids": ",".join(runtime.stores.ids())}
+        if runtime.options.methods:
+            self._announced["OpenStack-image-import-methods"] = ",".join(runtime.options.methods)
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Make an image without data: 201. Clients learn here, and only here, how they may bring the data."""
+        new = self._reader.read(read_object(req), caller(req))
+        with self._catalog.begin() as tx:
+            image = tx.images.create(new)
+        resp.status = falcon.HTTP_201
+        resp.location = f"{base_url(req, self._options)}/v2/images/{image.id}"
+        resp.set_headers(self._announced)
+        answer(resp, self._view.show(image))
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """A page of images."""
+        listing = Listing(req.query_string, self._options, caller(req))
+        with self._catalog.read() as tx:
+            page = tx.images.page(listing.query)
+        images = [self._view.show(image) for image in page]
+        answer(resp, {"images": images, **listing.links(page), "schema": "/v2/schemas/images"})
+
+
+class Image:
+    """`/v2/images/{image_id}`."""
+
+    def __init__(self, runtime: Runtime, dispatcher: Dispatcher, view: ImageView) -> None:
+        self._catalog = runtime.catalog
+        self._dispatcher = dispatcher
+        self._view = view
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
+        """The image as it is now."""
+        no_body(req)
+        with self._catalog.read() as tx:
+            image = tx.images.get(image_id)
+        answer(resp, self._view.show(image))
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
+        """Delete the image, whatever its status; what its stores hold goes soon after."""
+        no_body(req)
+        self._catalog.delete_image(image_id)
+        self._dispatcher.collect(image_id)
+        resp.status = falcon.HTTP_204

@@ -1,0 +1,62 @@
+"""What this service offers: import methods and stores (http-api §11)."""
+
+import falcon
+
+from api.bodies import Fixed
+from api.context import caller
+from stores.base import ReadableStore
+from stores.filesystem import FilesystemStore
+from stores.registry import StoreRegistry
+
+
+def import_methods(methods: tuple[str, ...]) -> Fixed:
+    """`/v2/info/import`."""
+    return Fixed(
+        {"import-methods": {"description": "Import methods available.", "type": "array", "value": list(methods)}}
+    )
+
+
+def stores(registry: StoreRegistry) -> Fixed:
+    """`/v2/info/stores`."""
+    return Fixed({"stores": [_store(registry, store) for store in registry.ids()]})
+
+
+class StoresDetail(Fixed):
+    """`/v2/info/stores/detail`, for administrators and services."""
+
+    def __init__(self, registry: StoreRegistry) -> None:
+        super().__init__({"stores": [_store(registry, store) | _detail(registry, store) for store in registry.ids()]})
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """The stores with their types, weights and properties."""
+        who = caller(req)
+        if not (who.is_admin or "service" in who.roles):
+            raise falcon.HTTPForbidden(description="The details of stores are for administrators.")
+        super().on_get(req, resp)
+
+
+def _store(registry: StoreRegistry, store: str) -> dict[str, object]:
+    shown: dict[str, object] = {"id": store}
+    if registry.spec(store).description:
+        shown["description"] = registry.spec(store).description
+    # Glance answers with words here, and leaves out what is false.
+    if store == registry.default:
+        shown["default"] = "true"
+    if store not in registry.writable_ids():
+        shown["read-only"] = "true"
+    return shown
+
+
+def _detail(registry: StoreRegistry, store: str) -> dict[str, object]:
+    spec = registry.spec(store)
+    return {"type": spec.driver, "weight": spec.weight, "properties": _properties(registry.get(store))}
+
+
+def _properties(store: ReadableStore) -> dict[str, object]:
+    if isinstance(store, FilesystemStore):
+        return {
+            "data_dir": str(store.directory),
+            "chunk_size": store.chunk_size,
+            "thin_provisioning": store.thin,
+        }
+    return {}

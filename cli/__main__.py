@@ -1,0 +1,5 @@
+"""`python -m cli` is `tranship`."""
+
+from cli.main import main
+
+main()

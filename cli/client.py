@@ -1,0 +1,132 @@
+"""The service as its client commands see it: HTTP in, dictionaries out, and one sentence for whatever goes wrong."""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import requests
+
+from cli.address import is_loopback
+from cli.errors import Answered, ClientError, NoAnswer
+
+CHUNK = 1 << 20
+
+Json = dict[str, Any]
+
+
+class Client:
+    """The service at `url`, with or without `/v2` at its end. Raises `ClientError` only."""
+
+    def __init__(self, url: str, *, timeout: float = 30.0) -> None:
+        self.url = url.rstrip("/").removesuffix("/v2")
+        self._timeout = timeout
+        self._session = requests.Session()
+        # A proxy cannot reach what listens on this machine only.
+        self._session.trust_env = not is_loopback(urlsplit(self.url).hostname or "")
+        self._session.headers["Accept"] = "application/json"
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._session.close()
+
+    def create_image(self, attributes: Json) -> Json:
+        """Make an image that has no data yet."""
+        return self._json("POST", "/v2/images", attributes)
+
+    def start_import(self, image_id: str, body: Json) -> None:
+        """Ask for an import into a queued image; it is on record when this returns."""
+        self._ask("POST", f"{_image(image_id)}/import", json=body)
+
+    def progress(self, image_id: str) -> Json:
+        """How far the image's newest import is."""
+        return self._json("GET", f"{_image(image_id)}/import")
+
+    def cancel(self, image_id: str) -> None:
+        """Ask the running import to stop."""
+        self._ask("DELETE", f"{_image(image_id)}/import")
+
+    def image(self, image_id: str) -> Json:
+        """All attributes of an image."""
+        return self._json("GET", _image(image_id))
+
+    def images(self, limit: int, **filters: str | None) -> Iterator[Json]:
+        """At most `limit` images, newest first, page after page."""
+        page = self._json("GET", "/v2/images", params={"limit": limit} | filters)
+        while True:
+            yield from page["images"][:limit]
+            limit -= len(page["images"])
+            if limit <= 0 or not page.get("next"):
+                return
+            page = self._json("GET", page["next"])
+
+    def tasks(self, image_id: str) -> list[Json]:
+        """The image's tasks, oldest first."""
+        found: list[Json] = self._json("GET", f"{_image(image_id)}/tasks")["tasks"]
+        return found
+
+    def stores(self) -> list[Json]:
+        """The configured stores."""
+        found: list[Json] = self._json("GET", "/v2/info/stores")["stores"]
+        return found
+
+    def delete(self, image_id: str) -> None:
+        """Delete an image and its data."""
+        self._ask("DELETE", _image(image_id))
+
+    def data(self, image_id: str) -> Iterator[bytes]:
+        """The image's data in chunks, the first of which is waited for here. An answer cut short raises `NoAnswer`."""
+        answer = self._ask("GET", f"{_image(image_id)}/file", stream=True)
+        return self._chunks(answer)
+
+    def _chunks(self, answer: requests.Response) -> Iterator[bytes]:
+        try:
+            with answer:
+                yield from answer.iter_content(CHUNK)
+        except requests.RequestException as error:
+            raise NoAnswer(f"{self.url} broke off in the middle of the data: {_cause(error)}") from error
+
+    def _json(self, method: str, path: str, body: Json | None = None, params: Json | None = None) -> Json:
+        answer = self._ask(method, path, json=body, params=params)
+        try:
+            found: Json = answer.json()
+        except ValueError as error:
+            raise ClientError(f"{self.url}{path} answered {answer.status_code}, but not with JSON") from error
+        return found
+
+    def _ask(self, method: str, path: str, **options: Any) -> requests.Response:
+        try:
+            answer = self._session.request(method, self.url + path, timeout=self._timeout, **options)
+        except requests.ConnectionError as error:
+            raise NoAnswer(f"{self.url} does not answer: {_cause(error)}") from error
+        except requests.Timeout as error:
+            raise NoAnswer(f"{self.url} did not answer within {self._timeout:g} s") from error
+        except requests.RequestException as error:
+            raise ClientError(f"{self.url}: {error}") from error
+        if not answer.ok:
+            with answer:
+                said = f"{self.url} answered {answer.status_code} {answer.reason}"
+                raise Answered(f"{said}: {_message(answer)}".removesuffix(": "), answer.status_code)
+        return answer
+
+
+def _image(image_id: str) -> str:
+    return f"/v2/images/{quote(image_id, safe='')}"
+
+
+def _message(answer: requests.Response) -> str:
+    """What the service says, without the markup that Glance's clients know its messages with."""
+    try:
+        text = str(answer.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return " ".join(text.partition("<br")[0].split())
+
+
+def _cause(error: requests.RequestException) -> str:
+    """The words of the system error at the bottom, which requests wraps in its own several times."""
+    cause: BaseException = error
+    while (inner := getattr(cause, "reason", None) or cause.__cause__ or cause.__context__) is not None:
+        if not isinstance(inner, BaseException):
+            break
+        cause = inner
+    return getattr(cause, "strerror", None) or str(cause)

@@ -1,0 +1,36 @@
+"""The service under test, and a second one whose callers are not administrators."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import falcon
+import pytest
+from falcon import testing
+
+from api.context import Context
+from api.options import ApiOptions
+from tests.api.service import Service, runtime
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """A service in which everybody is the administrator."""
+    wired = runtime(tmp_path)
+    yield Service(wired, ApiOptions(property_quota=4, tag_quota=2, limit_param_default=3, api_limit_max=5))
+    wired.close()
+
+
+@pytest.fixture
+def client(service: Service) -> testing.TestClient:
+    """A client of that service."""
+    return service.client
+
+
+@pytest.fixture
+def tenant(service: Service) -> Service:
+    """The same service as members of the project `mine` see it."""
+
+    def member(_req: falcon.Request, request_id: str) -> Context:
+        return Context("mine", "somebody", frozenset({"member"}), False, request_id)
+
+    return Service(service.runtime, service.options, member)

@@ -1,0 +1,165 @@
+"""A whole service to ask: a real SQLite file, stores in memory, and a doorbell that nobody hears."""
+
+import hashlib
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from falcon import testing
+
+from api.app import App, create_app
+from api.context import Authenticate
+from api.options import ApiOptions
+from catalog.catalog import Catalog
+from catalog.engine import Database
+from catalog.fenced import DataFacts
+from catalog.images import NewImage
+from catalog.lock import Claim, ImportLock
+from catalog.tasks import NewTask
+from flows.dispatch import Dispatcher, celery_app
+from flows.flow import Flow
+from flows.options import BrokerOptions, ImportOptions, LeaseOptions
+from flows.policy import UriPolicy
+from flows.runtime import Runtime
+from pipeline.decompress import ExpansionLimit
+from pipeline.formats import FormatRules
+from pipeline.sources import HttpOptions
+from stores.base import ReadableStore, Store, StoreSpec
+from stores.http import HttpStore
+from stores.memory import MemoryStore
+from stores.registry import StoreRegistry
+
+WEIGHTS = {"fast": 10, "cheap": 0, "bulk": 0}
+"""Stores that can be written; `mirror` can only be read."""
+
+URI = "http://example.org/disk.img"
+IMPORT = {"method": {"name": "web-download", "uri": URI}}
+
+
+class Doorbell(Dispatcher):
+    """Rings into an empty house, and remembers for whom."""
+
+    def __init__(self) -> None:
+        super().__init__(celery_app(BrokerOptions("memory://")))
+        self.rung: list[tuple[str, int]] = []
+        self.collected: list[str] = []
+
+    def send(self, flow: Flow, task_id: str, from_step: int = 0) -> bool:
+        self.rung.append((task_id, from_step))
+        return super().send(flow, task_id, from_step)
+
+    def collect(self, image_id: str) -> bool:
+        self.collected.append(image_id)
+        return super().collect(image_id)
+
+
+def registry() -> StoreRegistry:
+    """Three stores in memory, one that can only be read; the default is `cheap`."""
+    specs = [StoreSpec(name, "memory", f"the {name} one", weight) for name, weight in WEIGHTS.items()]
+    mirror = StoreSpec("mirror", "http")
+    stores: list[ReadableStore] = [MemoryStore(spec.id) for spec in specs]
+    return StoreRegistry([*stores, HttpStore.from_spec(mirror)], "cheap", [*specs, mirror])
+
+
+def runtime(directory: Path, stores: StoreRegistry | None = None) -> Runtime:
+    """A runtime over a new database in `directory`."""
+    database = Database(f"sqlite:///{directory / 'service.db'}")
+    database.create()
+    return Runtime(
+        catalog=Catalog(database, ImportLock(database)),
+        stores=stores or registry(),
+        uris=UriPolicy(),
+        http=HttpOptions(),
+        expansion=ExpansionLimit(max_bytes=1 << 40),
+        formats=FormatRules(),
+        options=ImportOptions(),
+        lease=LeaseOptions(),
+    )
+
+
+@dataclass
+class Service:
+    """The service and what a test needs to look behind it."""
+
+    runtime: Runtime
+    options: ApiOptions = field(default_factory=ApiOptions)
+    authenticate: Authenticate | None = None
+    doorbell: Doorbell = field(default_factory=Doorbell)
+
+    def __post_init__(self) -> None:
+        self.app: App = create_app(self.runtime, self.doorbell, self.options, authenticate=self.authenticate)
+        self.client = testing.TestClient(self.app)
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.runtime.catalog
+
+    def image(self, **columns: object) -> str:
+        """A queued image that may be imported into; returns its id."""
+        given: dict[str, object] = {
+            "id": str(uuid.uuid4()),
+            "owner": self.options.default_project,
+            "disk_format": "raw",
+            "container_format": "bare",
+        } | columns
+        with self.catalog.begin() as tx:
+            return tx.images.create(NewImage(**given)).id  # type: ignore[arg-type]
+
+    def importing(self, image_id: str, stores: Sequence[str] = ("cheap",), *, must_all: bool = True) -> str:
+        """Ask for an import behind the API's back; returns the task's id."""
+        task_id = str(uuid.uuid4())
+        self.catalog.request_import(
+            NewTask(
+                id=task_id,
+                image_id=image_id,
+                flow="web-download",
+                stores=tuple(stores),
+                input={"image_id": image_id},
+                source=URI,
+                all_stores_must_succeed=must_all,
+                owner=self.options.default_project,
+                user_id="u",
+                request_id="req-1",
+            )
+        )
+        return task_id
+
+    def entered(self, task_id: str, step: int = 0) -> Claim:
+        """Let a worker begin an attempt."""
+        claim = self.catalog.lock.enter(task_id, step, "worker-1")
+        assert claim is not None
+        return claim
+
+    def active(self, content: Mapping[str, bytes], **columns: object) -> str:
+        """An active image whose data is in the stores of `content`, as an import leaves it; returns its id."""
+        image_id = self.image(**columns)
+        claim = self.entered(self.importing(image_id, list(content)))
+        keys = dict.fromkeys(content, f"{image_id}.{claim.fence}")
+        with self.catalog.fenced(claim) as tx:
+            tx.begin_objects(keys)
+        for name, data in content.items():
+            self.put(name, keys[name], data)
+        data = next(iter(content.values()))
+        with self.catalog.fenced(claim) as tx:
+            for name, key in keys.items():
+                tx.object_stored(name, key, len(content[name]))
+                tx.add_location(name, key, self.runtime.stores.get(name).url(key))
+            digests = hashlib.md5(data).hexdigest(), "sha512", hashlib.sha512(data).hexdigest()
+            tx.activate(DataFacts(len(data), None, *digests))
+            tx.succeed("", keep_for=3600.0)
+        return image_id
+
+    def put(self, store: str, key: str, data: bytes) -> None:
+        """Commit an object."""
+        writer = self.writable(store).create(key)
+        writer.write(data)
+        writer.commit()
+
+    def writable(self, store: str) -> Store:
+        return self.runtime.stores.writable(store)
+
+    def key(self, image_id: str, store: str) -> str:
+        """The key of the image's data in `store`."""
+        with self.catalog.read() as tx:
+            return next(at.object_key for at in tx.images.get(image_id).locations if at.store == store)
