@@ -29,7 +29,8 @@ from flows.runtime import Runtime
 from flows.submit import Requester, submit
 from workers.app import EmbeddedWorker
 
-_LOOK = 0.02
+_LOOK = 0.05
+_PATIENCE = 600.0
 
 
 class ImportFailed(Exception):
@@ -129,7 +130,7 @@ def _import(runtime: Runtime, dispatcher: Dispatcher, url: str, stores: tuple[st
     before, began = _cpu(), time.monotonic()
     with _Account() as account:
         task_id = submit(runtime, dispatcher, image, request, Requester("bench"))
-        while (task := _task(runtime, task_id)).live:
+        while (task := _task(runtime, task_id)).live and time.monotonic() - began < _PATIENCE:
             time.sleep(_LOOK)
     seconds, cpu = time.monotonic() - began, _cpu() - before
     with runtime.catalog.read() as tx:
@@ -142,7 +143,7 @@ def _import(runtime: Runtime, dispatcher: Dispatcher, url: str, stores: tuple[st
         md5=image.checksum or "",
         files=tuple(Path(unquote(urlsplit(place.url).path)) for place in image.locations),
         threads=account.threads,
-        error="" if task.status == "success" else task.message,
+        error="" if task.status == "success" else task.message or f"not done within {_PATIENCE:g} seconds",
     )
 
 
@@ -201,7 +202,7 @@ class _Account:
 
 def _role(name: str) -> str:
     """What a thread does, by its name."""
-    if name.startswith("ThreadPoolExecutor"):
+    if name.startswith("import_"):
         return "transfer: read, inspect, write"
     if name in ("MainThread", "account"):
         return "watching (the benchmark's own)"
