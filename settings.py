@@ -128,7 +128,7 @@ def _frozen(conf: Any) -> Settings:
             resume_attempts=own.http_resume_attempts,
             user_agent=own.http_user_agent,
             use_env_proxies=own.http_use_env_proxies,
-            ca_file=own.http_ca_file or None,
+            ca_file=_readable("http_ca_file", own.http_ca_file),
             min_rate=own.http_min_rate,
         ),
         expansion=ExpansionLimit(max_bytes=conf.image_size_cap, max_ratio=own.max_expansion_ratio),
@@ -184,6 +184,12 @@ def _redis_url(own: Any) -> str:
     if not url:
         raise ValueError("[tranship] redis_url must be set when lease_keeper is redis and the broker is another")
     return url
+
+
+def _readable(option: str, path: str) -> str | None:
+    if path and not Path(path).is_file():
+        raise ValueError(f"[tranship] {option}: there is no file {path}")
+    return path or None
 
 
 def _seconds(name: str, default: float, help: str, least: float = 0.0) -> Any:
@@ -272,7 +278,7 @@ _OPTIONS: dict[str, list[Any]] = {
         cfg.IntOpt("http_resume_attempts", default=5, min=0, help="Resumptions in a row without a new byte."),
         cfg.StrOpt("http_user_agent", default=HttpOptions().user_agent, help="What sources are told."),
         cfg.BoolOpt("http_use_env_proxies", default=False, help="Honour http_proxy, https_proxy and no_proxy."),
-        cfg.StrOpt("http_ca_file", default="", help="Certificates to trust instead of the system's."),
+        cfg.StrOpt("http_ca_file", default="", help="File of certificates to trust instead of the bundled ones."),
         cfg.IntOpt(
             "http_min_rate",
             default=HttpOptions().min_rate,

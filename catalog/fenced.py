@@ -7,7 +7,7 @@ Who needs several rows locks them in one order, so that none waits for another i
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, null, select, update
@@ -71,10 +71,10 @@ class Fenced:
             .values(state="stored", size=size)
         )
 
-    def discard_objects(self, store: str | None = None) -> None:
+    def discard_objects(self, store: str | None = None, states: Sequence[str] = UNCLAIMED) -> None:
         """What this task wrote (to one store, or anywhere) and no location names becomes garbage."""
         obj = t.objects.c
-        which = and_(obj.task_id == self._claim.task_id, obj.state.in_(UNCLAIMED))
+        which = and_(obj.task_id == self._claim.task_id, obj.state.in_(states))
         discard(
             self._connection,
             self._database,
@@ -243,7 +243,11 @@ class Fenced:
         self._lock.leave(self._connection, self._claim, "done")
 
     def retry_later(self, delay: float, *, code: str, message: str) -> None:
-        """The attempt failed, another may do better: not before `delay` seconds from now."""
+        """The attempt failed, another may do better: not before `delay` seconds from now.
+
+        What it was writing is garbage; what an earlier step has stored is kept.
+        """
+        self.discard_objects(states=("writing",))
         self._connection.execute(
             update(t.tasks)
             .where(t.tasks.c.id == self._claim.task_id)
@@ -259,7 +263,11 @@ class Fenced:
         self._lock.leave(self._connection, self._claim, "retry", code=code, message=message)
 
     def hand_back(self, why: str) -> None:
-        """The worker has to go: anybody may take over at once, and the attempt does not count."""
+        """The worker has to go: anybody may take over at once, and the attempt does not count.
+
+        What it was writing is garbage; what an earlier step has stored is kept.
+        """
+        self.discard_objects(states=("writing",))
         self._connection.execute(
             update(t.tasks)
             .where(t.tasks.c.id == self._claim.task_id)

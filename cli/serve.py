@@ -82,9 +82,10 @@ class Service(BaseApplication):  # type: ignore[misc]
         if child.age == 1:
             threading.Thread(target=announce, args=(self._host, self._port), name="announce", daemon=True).start()
 
-    def leaving(self, _arbiter: Any, _child: Any) -> None:
-        """A child ends."""
-        self.runtime.close()
+    def leaving(self, _arbiter: Any, child: Any) -> None:
+        """The last act of a child, also of one that could not start."""
+        if child.booted:
+            self.runtime.close()
 
 
 class EmbeddedService(Service):

@@ -155,7 +155,6 @@ class Runner:
             log.warning("task %s: %s; next attempt in %.0f s", claim.task_id, error, verdict.delay)
             code = getattr(error, "code", "")
             with contextlib.suppress(CatalogError), self.runtime.catalog.fenced(claim) as tx:
-                tx.discard_objects()
                 tx.retry_later(verdict.delay, code=code, message=str(error))
         else:
             self._fail(flow, claim, error, verdict)
@@ -171,7 +170,6 @@ class Runner:
     def _hand_back(self, claim: Claim, why: str) -> None:
         log.info("task %s: handed back: %s", claim.task_id, why)
         with contextlib.suppress(CatalogError), self.runtime.catalog.fenced(claim) as tx:
-            tx.discard_objects()
             tx.hand_back(why)
         self._collect(claim.image_id)
 

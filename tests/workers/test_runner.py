@@ -2,15 +2,17 @@
 workers.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flows.dispatch import Dispatcher
-from flows.flow import ImportRequest
+from flows.flow import Flow, ImportRequest, Record, Step, StepContext
 from flows.methods import FLOWS
 from flows.submit import Requester, submit
 from stores.errors import StoreUnavailable
@@ -292,3 +294,34 @@ def wait_for(condition: Callable[[], bool]) -> None:
             return
         pause.wait(0.05)
     raise AssertionError("it never came true")
+
+
+def stumbling(error: BaseException) -> Flow:
+    """web-download, whose second step fails once with `error`."""
+    flow, left = FLOWS["web-download"], [error]
+
+    def publish(ctx: StepContext) -> Record:
+        if left:
+            raise left.pop()
+        return flow.steps[1].run(ctx)
+
+    return replace(flow, steps=(flow.steps[0], Step("publish", publish), flow.steps[2]))
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("a", "away"), SystemExit()], ids=["tried again", "handed back"])
+def test_what_an_earlier_step_brought_is_kept(
+    service: Service, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """Given bytes that are stored, when a later step has to be run again, then they are not brought again."""
+    monkeypatch.setitem(FLOWS, "web-download", stumbling(error))
+    image, task_id = ask(service)
+    runner = Runner(service.runtime, "w")
+    assert runner.run(task_id, "transfer")
+    kept = service.kept()
+    with contextlib.suppress(SystemExit):
+        assert not runner.run(task_id, "publish")
+    assert service.kept() == kept
+    sweep_soon(service)
+    assert service.task(task_id).status == "success"
+    assert service.kept() == kept
+    service.assert_clean(image)
