@@ -11,7 +11,7 @@ _PIECE = 4 * MIB
 _PERIOD = 128 * MIB
 """The bytes repeat after this; farther apart than gzip and zstd (without --long) look back, so to them all is new."""
 
-PACKERS = {"raw": [], "gz": ["gzip", "-6", "-c"], "zst": ["zstd", "-3", "-q", "-c"]}
+PACKERS = {"raw": [], "gz": ["gzip", "-1", "-c"], "zst": ["zstd", "-3", "-q", "-c"]}
 UNPACKERS = {"raw": [], "gz": ["gzip", "-dc"], "zst": ["zstd", "-dcq"]}
 
 

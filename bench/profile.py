@@ -15,10 +15,10 @@ from settings import EMBEDDED_STORES as STORES
 
 def table(outcome: Outcome) -> str:
     """The threads with at least 10 ms, the busiest first."""
-    rows = [f"{'thread':34}{'user':>8}{'system':>8}{'of wall':>9}"]
+    rows = [f"{'thread':40}{'user':>8}{'system':>8}{'of wall':>9}"]
     for role, (user, system) in sorted(outcome.threads.items(), key=lambda found: -sum(found[1])):
         if user + system >= 0.01:
-            rows.append(f"{role:34}{user:8.2f}{system:8.2f}{(user + system) / outcome.seconds:9.0%}")
+            rows.append(f"{role:40}{user:8.2f}{system:8.2f}{(user + system) / outcome.seconds:9.0%}")
     return "\n".join(rows)
 
 

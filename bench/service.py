@@ -203,7 +203,7 @@ class _Account:
 def _role(name: str) -> str:
     """What a thread does, by its name."""
     if name.startswith("import_"):
-        return "transfer: read, inspect, write"
+        return "transfer: read, expand, inspect, write"
     if name in ("MainThread", "account"):
         return "watching (the benchmark's own)"
     return name.partition("-")[0]
