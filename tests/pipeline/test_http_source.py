@@ -155,6 +155,7 @@ def test_a_truncated_chunked_body_is_an_error(tail: bytes) -> None:
         {"Content_Length": "abc"},
         {"Content_Length": "-5"},
         {"Content_Length": "5, 6"},
+        {"Content_Length": "5\0six"},
         {"Transfer_Encoding": "gzip, chunked"},
         {"Content_Encoding": "br", "Content_Length": 5},
     ],
@@ -168,6 +169,7 @@ def test_a_framing_that_cannot_be_trusted_is_refused(headers: dict[str, object])
         _, error = failing(origin.url())
     assert isinstance(error, SourceError)
     assert not isinstance(error, SourceAnswered)
+    assert str(error).isprintable(), "a NUL would make the reason one that no row can hold"
 
 
 # Resuming
