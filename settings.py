@@ -228,7 +228,7 @@ def _redis_url(own: Any) -> str:
 
 def _readable(option: str, path: str) -> str | None:
     if path and not Path(path).is_file():
-        raise ValueError(f"[tranship] {option}: there is no file {path}")
+        raise BadSettings(f"[tranship] {option}: there is no file {path}")
     return path or None
 
 

@@ -63,5 +63,7 @@ class Sweeper:
                 self._messages_lost = False
             except CatalogError as error:
                 log.warning("no sweep this time: %s", error)
+            except Exception:  # without a sweeper nothing lost is ever found: whatever it was, the next round comes
+                log.exception("a sweep failed")
             if self._done.wait(self._runtime.lease.sweep_interval * random.uniform(0.8, 1.2)):
                 return
