@@ -416,10 +416,34 @@ def test_a_sweeper_outlives_what_it_did_not_foresee(service: Service, monkeypatc
         rounds.release()
         raise RuntimeError("unforeseen")
 
-    monkeypatch.setattr("workers.sweeper.sweep", fails)
+    monkeypatch.setattr("workers.sweeper.ring", fails)
     lease = replace(service.runtime.lease, sweep_interval=0.01)
     sweeper = Sweeper(replace(service.runtime, lease=lease), service.dispatcher)
     sweeper.start()
     assert rounds.acquire(timeout=10)
     assert rounds.acquire(timeout=10)
+    sweeper.stop()
+
+
+def test_a_store_on_a_dead_mount_does_not_stop_the_bell(service: Service) -> None:
+    """Given garbage whose deletion is held for ever, when a task is due, then it is rung for nevertheless."""
+    lease = replace(service.runtime.lease, sweep_interval=0.01, resend_after=0.0)
+    held, mended = threading.Event(), threading.Event()
+
+    def dead(_call: Call, go: Callable[[], Any]) -> Any:
+        held.set()
+        assert mended.wait(30)
+        return go()
+
+    gone = service.image()
+    service.ask(gone)
+    service.fail("a", "delete", dead)
+    service.runtime.catalog.delete_image(gone.id)
+    bell = NoBroker(service)
+    sweeper = Sweeper(replace(service.runtime, lease=lease), bell)
+    sweeper.start()
+    assert held.wait(10)
+    _, task_id = ask(service)
+    wait_for(lambda: task_id in bell.rung)
+    mended.set()
     sweeper.stop()
