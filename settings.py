@@ -128,6 +128,7 @@ def _frozen(conf: Any) -> Settings:
             redis_url=_redis_url(own),
             ttl=own.lease_ttl,
             progress_interval=own.progress_interval,
+            stall_timeout=own.stall_timeout,
             resend_after=own.resend_after,
             sweep_interval=own.sweep_interval,
             orphan_grace=own.orphan_grace,
@@ -159,6 +160,7 @@ def _import_options(conf: Any) -> ImportOptions:
         max_attempts=own.max_attempts,
         retry_base=own.retry_base,
         retry_cap=own.retry_cap,
+        store_idle_timeout=own.store_idle_timeout,
     )
 
 
@@ -350,12 +352,19 @@ _OPTIONS: dict[str, list[Any]] = {
         cfg.StrOpt("redis_url", default="", secret=True, help="Redis of the lease keeper, if it is not the broker."),
         _seconds("lease_ttl", _LEASE.ttl, "How long a silent worker keeps an image.", 0.5),
         _seconds("progress_interval", _LEASE.progress_interval, "How often progress is written, a stop noticed.", 0.05),
+        _seconds("stall_timeout", _LEASE.stall_timeout, "How long an import may stand still before it lets go.", 0.1),
         _seconds("resend_after", _LEASE.resend_after, "When an unanswered message is sent again.", 0.1),
         _seconds("sweep_interval", _LEASE.sweep_interval, "How often a worker looks for lost work and garbage.", 0.1),
         _seconds("orphan_grace", _LEASE.orphan_grace, "How long deleted objects are looked for again."),
         _whole("max_attempts", _IMPORTS.max_attempts, "Tries of a step before the import fails.", 1),
         _seconds("retry_base", _IMPORTS.retry_base, "Delay before the second try; it doubles."),
         _seconds("retry_cap", _IMPORTS.retry_cap, "Longest delay between tries."),
+        _seconds(
+            "store_idle_timeout",
+            _IMPORTS.store_idle_timeout,
+            "Longest time that one call to a store on a network may take.",
+            0.1,
+        ),
         cfg.BoolOpt("md5_checksum", default=_IMPORTS.md5, help="Also fill the legacy md5 `checksum`."),
         _whole("max_expansion_ratio", 500, "Bytes out per byte in of a compressed image.", 1),
         _texts("allowed_networks", [], help="Private networks (CIDR) that web-download may reach."),

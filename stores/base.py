@@ -121,6 +121,10 @@ class ReadableStore(Protocol):
 
     id: str
 
+    @property
+    def remote(self) -> bool:
+        """Whether a call may wait on a network for as long as that likes; such a store is given a thread of its own."""
+
     def open(self, key: str, offset: int = 0) -> Reader:
         """Open a committed object at `offset` (0 ≤ offset ≤ size).
 

@@ -79,6 +79,8 @@ class HttpStore:
     `admit` gets every URL before it is asked for, redirects included, and raises a `StoreError` to refuse it.
     """
 
+    remote = True
+
     def __init__(
         self, id: str, options: HttpOptions | None = None, *, admit: Callable[[str], None] = allow_any
     ) -> None:

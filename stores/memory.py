@@ -15,6 +15,8 @@ class MemoryStore:
     `capacity` bounds the bytes of all objects and open sessions together.
     """
 
+    remote = False
+
     def __init__(self, id: str, *, capacity: int | None = None) -> None:
         self.id = id
         self.capacity = capacity

@@ -34,6 +34,7 @@ class FaultyStore:
 
     def __init__(self, inner: Store, hooks: Mapping[Operation, Hook] | None = None) -> None:
         self.id = inner.id
+        self.remote = inner.remote
         self.inner = inner
         self.hooks: dict[Operation, Hook] = dict(hooks or {})
 
