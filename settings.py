@@ -133,54 +133,68 @@ def _frozen(conf: Any) -> Settings:
             sweep_interval=own.sweep_interval,
             orphan_grace=own.orphan_grace,
         ),
-        imports=ImportOptions(
-            methods=_methods(conf.enabled_import_methods),
-            hashing_algorithm=conf.hashing_algorithm,
-            md5=own.md5_checksum,
-            image_size_cap=conf.image_size_cap,
-            location_quota=conf.image_location_quota,
-            task_time_to_live=conf.task.task_time_to_live * 3600.0,
-            max_attempts=own.max_attempts,
-            retry_base=own.retry_base,
-            retry_cap=own.retry_cap,
-            store_idle_timeout=own.store_idle_timeout,
-        ),
-        api=ApiOptions(
-            auth_strategy=own.auth_strategy,
-            host=conf.bind_host,
-            port=conf.bind_port,
-            workers=conf.workers,
-            threads=own.threads,
-            public_endpoint=conf.public_endpoint,
-            default_project=own.default_project,
-            default_user=own.default_user,
-            limit_param_default=conf.limit_param_default,
-            api_limit_max=conf.api_limit_max,
-            property_quota=conf.image_property_quota,
-            tag_quota=conf.image_tag_quota,
-            disk_formats=tuple(conf.image_format.disk_formats),
-            container_formats=tuple(conf.image_format.container_formats),
-            healthcheck_disable_file=own.healthcheck_disable_file,
-        ),
+        imports=_import_options(conf),
+        api=_api_options(conf),
         stores=stores,
         default_store=conf.glance_store.default_backend or stores[0].id,
         uris=_uri_rules(conf),
-        http=HttpOptions(
-            connect_timeout=own.http_connect_timeout,
-            idle_timeout=own.http_idle_timeout,
-            max_redirects=own.http_max_redirects,
-            resume_attempts=own.http_resume_attempts,
-            user_agent=own.http_user_agent,
-            use_env_proxies=own.http_use_env_proxies,
-            ca_file=_readable("http_ca_file", own.http_ca_file),
-            min_rate=own.http_min_rate,
-        ),
+        http=_http_options(own),
         expansion=ExpansionLimit(max_bytes=conf.image_size_cap, max_ratio=own.max_expansion_ratio),
         formats=FormatRules(
             require_match=conf.image_format.require_image_format_match,
             gpt_nonfatal=tuple(conf.image_format.gpt_safety_checks_nonfatal),
         ),
         worker_concurrency=own.worker_concurrency,
+    )
+
+
+def _import_options(conf: Any) -> ImportOptions:
+    own = conf.tranship
+    return ImportOptions(
+        methods=_methods(conf.enabled_import_methods),
+        hashing_algorithm=conf.hashing_algorithm,
+        md5=own.md5_checksum,
+        image_size_cap=conf.image_size_cap,
+        location_quota=conf.image_location_quota,
+        task_time_to_live=conf.task.task_time_to_live * 3600.0,
+        max_attempts=own.max_attempts,
+        retry_base=own.retry_base,
+        retry_cap=own.retry_cap,
+        store_idle_timeout=own.store_idle_timeout,
+    )
+
+
+def _api_options(conf: Any) -> ApiOptions:
+    own = conf.tranship
+    return ApiOptions(
+        auth_strategy=own.auth_strategy,
+        host=conf.bind_host,
+        port=conf.bind_port,
+        workers=conf.workers,
+        threads=own.threads,
+        public_endpoint=conf.public_endpoint,
+        default_project=own.default_project,
+        default_user=own.default_user,
+        limit_param_default=conf.limit_param_default,
+        api_limit_max=conf.api_limit_max,
+        property_quota=conf.image_property_quota,
+        tag_quota=conf.image_tag_quota,
+        disk_formats=tuple(conf.image_format.disk_formats),
+        container_formats=tuple(conf.image_format.container_formats),
+        healthcheck_disable_file=own.healthcheck_disable_file,
+    )
+
+
+def _http_options(own: Any) -> HttpOptions:
+    return HttpOptions(
+        connect_timeout=own.http_connect_timeout,
+        idle_timeout=own.http_idle_timeout,
+        max_redirects=own.http_max_redirects,
+        resume_attempts=own.http_resume_attempts,
+        user_agent=own.http_user_agent,
+        use_env_proxies=own.http_use_env_proxies,
+        ca_file=_readable("http_ca_file", own.http_ca_file),
+        min_rate=own.http_min_rate,
     )
 
 
@@ -240,6 +254,10 @@ def _readable(option: str, path: str) -> str | None:
     return path or None
 
 
+def _whole(name: str, default: int, help: str, least: int | None = None) -> Any:
+    return cfg.IntOpt(name, default=default, min=least, help=help)
+
+
 def _seconds(name: str, default: float, help: str, least: float = 0.0) -> Any:
     return cfg.FloatOpt(name, default=default, min=least, help=help + " Seconds.")
 
@@ -277,7 +295,9 @@ _STORE_OPTIONS = (
 
 _ANY_STORE = (cfg.StrOpt("store_description", default=""), cfg.IntOpt("weight", default=0))
 
-_API = ApiOptions()
+# Where the values are defined, their defaults are.
+_API, _BROKER, _LEASE = ApiOptions(), BrokerOptions(), LeaseOptions()
+_IMPORTS, _URIS, _HTTP = ImportOptions(), UriRules(), HttpOptions()
 
 _OPTIONS: dict[str, list[Any]] = {
     "DEFAULT": [
@@ -285,24 +305,24 @@ _OPTIONS: dict[str, list[Any]] = {
         _texts("enabled_import_methods", tuple(FLOWS), help="Import methods to offer."),
         cfg.StrOpt(
             "hashing_algorithm",
-            default="sha512",
+            default=_IMPORTS.hashing_algorithm,
             choices=["sha512", "sha384", "sha256", "sha1", "md5", "blake2b"],
             help="What os_hash_value is made with.",
         ),
-        cfg.IntOpt("image_size_cap", default=1 << 40, min=1, help="Largest image, in bytes."),
-        cfg.IntOpt("image_location_quota", default=10, help="Most stores an image may be in; negative: no limit."),
-        cfg.IntOpt("image_property_quota", default=128, help="Most properties of an image; negative: no limit."),
-        cfg.IntOpt("image_tag_quota", default=128, help="Most tags of an image; negative: no limit."),
-        cfg.IntOpt("limit_param_default", default=25, min=1, help="Images on a page."),
-        cfg.IntOpt("api_limit_max", default=1000, min=1, help="Most images on a page."),
+        _whole("image_size_cap", _IMPORTS.image_size_cap, "Largest image, in bytes.", 1),
+        _whole("image_location_quota", _IMPORTS.location_quota, "Most stores an image may be in; negative: no limit."),
+        _whole("image_property_quota", _API.property_quota, "Most properties of an image; negative: no limit."),
+        _whole("image_tag_quota", _API.tag_quota, "Most tags of an image; negative: no limit."),
+        _whole("limit_param_default", _API.limit_param_default, "Images on a page.", 1),
+        _whole("api_limit_max", _API.api_limit_max, "Most images on a page.", 1),
         cfg.StrOpt("public_endpoint", default="", help="Base of links, when clients see another address than we do."),
         cfg.StrOpt("bind_host", default=_API.host, help="Address to listen on."),
         cfg.PortOpt("bind_port", default=_API.port, help="Port to listen on."),
-        cfg.IntOpt("workers", default=_API.workers, min=1, help="Processes of `tranship api`."),
+        _whole("workers", _API.workers, "Processes of `tranship api`.", 1),
     ],
     "glance_store": [cfg.StrOpt("default_backend", default="", help="The store when a request names none.")],
     "database": [cfg.StrOpt("connection", default="", secret=True, help="SQLAlchemy URL of PostgreSQL or SQLite.")],
-    "task": [cfg.IntOpt("task_time_to_live", default=48, min=0, help="Hours that a finished task is shown.")],
+    "task": [_whole("task_time_to_live", 48, "Hours that a finished task is shown.", 0)],
     "image_format": [
         _texts("disk_formats", _API.disk_formats, help="Accepted disk formats."),
         _texts("container_formats", _API.container_formats, help="Accepted container formats."),
@@ -310,55 +330,51 @@ _OPTIONS: dict[str, list[Any]] = {
         _texts("gpt_safety_checks_nonfatal", [], help="Checks of GPT images that only warn."),
     ],
     "import_filtering_opts": [
-        _texts("allowed_schemes", ["http", "https"], help="Schemes of web-download."),
+        _texts("allowed_schemes", _URIS.allowed_schemes, help="Schemes of web-download."),
         _texts("disallowed_schemes", [], help="Refused schemes, unless some are allowed by name."),
         _texts("allowed_hosts", [], help="Hosts of web-download; they may lead to any address."),
         _texts("disallowed_hosts", [], help="Refused hosts, unless some are allowed by name."),
-        _ports("allowed_ports", [80, 443], help="Ports of web-download."),
+        _ports("allowed_ports", _URIS.allowed_ports, help="Ports of web-download."),
         _ports("disallowed_ports", [], help="Refused ports."),
     ],
     "tranship": [
         cfg.StrOpt("data", default="var", help="Directory for everything that is not configured to be elsewhere."),
-        cfg.StrOpt(
-            "broker_url", default="memory://", secret=True, help="redis://, amqp:// or memory:// (one process)."
-        ),
+        cfg.StrOpt("broker_url", default=_BROKER.url, secret=True, help="redis://, amqp://; memory:// in one process."),
         cfg.BoolOpt("eager", default=False, help="Run each import in the caller's own thread; for tests."),
-        cfg.StrOpt("auth_strategy", default="none", choices=["none"], help="Who may ask."),
+        cfg.StrOpt("auth_strategy", default=_API.auth_strategy, choices=["none"], help="Who may ask."),
         cfg.StrOpt("default_project", default=_API.default_project, help="Project of callers without credentials."),
         cfg.StrOpt("default_user", default=_API.default_user, help="User of callers without credentials."),
         cfg.StrOpt("healthcheck_disable_file", default="", help="While this file exists, /healthcheck answers 503."),
-        cfg.IntOpt("threads", default=_API.threads, min=1, help="Threads of one API process."),
-        cfg.IntOpt("worker_concurrency", default=2, min=1, help="Imports at a time in one worker."),
-        _seconds("stop_grace", 5.0, "How long a worker told to go lets imports go on before it hands them back."),
-        cfg.StrOpt("lease_keeper", default="database", choices=["database", "redis"], help="Where leases expire."),
+        _whole("threads", _API.threads, "Threads of one API process.", 1),
+        _whole("worker_concurrency", 2, "Imports at a time in one worker.", 1),
+        _seconds("stop_grace", _BROKER.stop_grace, "How long a worker told to go lets imports go on."),
+        cfg.StrOpt("lease_keeper", default=_LEASE.keeper, choices=["database", "redis"], help="Where leases expire."),
         cfg.StrOpt("redis_url", default="", secret=True, help="Redis of the lease keeper, if it is not the broker."),
-        _seconds("lease_ttl", 60.0, "How long a silent worker keeps an image.", 0.5),
-        _seconds("progress_interval", 1.0, "How often progress is written and cancelling is noticed.", 0.05),
+        _seconds("lease_ttl", _LEASE.ttl, "How long a silent worker keeps an image.", 0.5),
+        _seconds("progress_interval", _LEASE.progress_interval, "How often progress is written, a stop noticed.", 0.05),
+        _seconds("stall_timeout", _LEASE.stall_timeout, "How long an import may stand still before it lets go.", 0.1),
+        _seconds("resend_after", _LEASE.resend_after, "When an unanswered message is sent again.", 0.1),
+        _seconds("sweep_interval", _LEASE.sweep_interval, "How often a worker looks for lost work and garbage.", 0.1),
+        _seconds("orphan_grace", _LEASE.orphan_grace, "How long deleted objects are looked for again."),
+        _whole("max_attempts", _IMPORTS.max_attempts, "Tries of a step before the import fails.", 1),
+        _seconds("retry_base", _IMPORTS.retry_base, "Delay before the second try; it doubles."),
+        _seconds("retry_cap", _IMPORTS.retry_cap, "Longest delay between tries."),
         _seconds(
-            "stall_timeout", 900.0, "How long an import may stand still before its worker gives up the lease.", 0.1
+            "store_idle_timeout",
+            _IMPORTS.store_idle_timeout,
+            "Longest time that one call to a store on a network may take.",
+            0.1,
         ),
-        _seconds("resend_after", 60.0, "When an unanswered message is sent again.", 0.1),
-        _seconds("sweep_interval", 10.0, "How often a worker looks for lost work and garbage.", 0.1),
-        _seconds("orphan_grace", 3600.0, "How long deleted objects are looked for again."),
-        cfg.IntOpt("max_attempts", default=5, min=1, help="Tries of a step before the import fails."),
-        _seconds("retry_base", 5.0, "Delay before the second try; it doubles."),
-        _seconds("retry_cap", 300.0, "Longest delay between tries."),
-        _seconds("store_idle_timeout", 60.0, "Longest time that one call to a store on a network may take.", 0.1),
-        cfg.BoolOpt("md5_checksum", default=True, help="Also fill the legacy md5 `checksum`."),
-        cfg.IntOpt("max_expansion_ratio", default=500, min=1, help="Bytes out per byte in of a compressed image."),
+        cfg.BoolOpt("md5_checksum", default=_IMPORTS.md5, help="Also fill the legacy md5 `checksum`."),
+        _whole("max_expansion_ratio", 500, "Bytes out per byte in of a compressed image.", 1),
         _texts("allowed_networks", [], help="Private networks (CIDR) that web-download may reach."),
-        _seconds("http_connect_timeout", 10.0, "Longest wait for a connection to a source.", 0.1),
-        _seconds("http_idle_timeout", 60.0, "Longest silence of a source.", 0.1),
-        cfg.IntOpt("http_max_redirects", default=5, min=0, help="Redirects to follow."),
-        cfg.IntOpt("http_resume_attempts", default=5, min=0, help="Resumptions in a row without a new byte."),
-        cfg.StrOpt("http_user_agent", default=HttpOptions().user_agent, help="What sources are told."),
+        _seconds("http_connect_timeout", _HTTP.connect_timeout, "Longest wait for a connection to a source.", 0.1),
+        _seconds("http_idle_timeout", _HTTP.idle_timeout, "Longest silence of a source.", 0.1),
+        _whole("http_max_redirects", _HTTP.max_redirects, "Redirects to follow.", 0),
+        _whole("http_resume_attempts", _HTTP.resume_attempts, "Resumptions in a row without a new byte.", 0),
+        cfg.StrOpt("http_user_agent", default=_HTTP.user_agent, help="What sources are told."),
         cfg.BoolOpt("http_use_env_proxies", default=False, help="Honour http_proxy, https_proxy and no_proxy."),
         cfg.StrOpt("http_ca_file", default="", help="File of certificates to trust instead of the bundled ones."),
-        cfg.IntOpt(
-            "http_min_rate",
-            default=HttpOptions().min_rate,
-            min=0,
-            help="Slowest source to wait for, in bytes a second.",
-        ),
+        _whole("http_min_rate", _HTTP.min_rate, "Slowest source to wait for, in bytes a second.", 0),
     ],
 }

@@ -6,6 +6,7 @@ Each round runs the pipe and the import one after the other, each first in every
 machine does hits both. Absolute seconds hold for the machine; what counts is the ratio. Every outcome is verified.
 """
 
+import argparse
 import itertools
 import resource
 import statistics
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bench.data import UNPACKERS, Original, make
-from bench.place import NoRoom, Place, arguments, place, refuse
+from bench.place import NotMeasured, Place, arguments, place, refuse
 from bench.service import ImportFailed, Service
 from settings import EMBEDDED_STORES as STORES
 
@@ -97,27 +98,29 @@ HEAD = (
 )
 
 
+def chosen(text: str) -> list[str]:
+    """The cases that an option names, comma between them."""
+    cases = text.split(",")
+    if unknown := set(cases) - set(CASES):
+        raise argparse.ArgumentTypeError(f"no such case: {', '.join(sorted(unknown))}")
+    return cases
+
+
 def main(words: Sequence[str]) -> int:
     """Print the table; the exit status is 1 when an outcome is wrong and 2 when there is no room."""
     parser = arguments("pipe", "an import beside curl | tee | openssl", "1G")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each case (%(default)s)")
-    parser.add_argument("--only", default=",".join(CASES), help="cases, comma between them (%(default)s)")
+    parser.add_argument("--only", type=chosen, default=",".join(CASES), help="cases, comma between them (%(default)s)")
     asked = parser.parse_args(words)
-    cases = asked.only.split(",")
-    if unknown := set(cases) - set(CASES):
-        parser.error(f"no such case: {', '.join(sorted(unknown))}")
     try:
         with place(asked.dir, 6 * asked.size) as where, Service(where) as service:
             original = make(where.origin / "image", asked.size)
             print(f"{asked.size >> 20} MiB, {asked.rounds} rounds, medians; ratio = import ÷ pipe of the same round")
             print(HEAD, flush=True)
-            for case in cases:
+            for case in asked.only:
                 print(line(case, *measure(where, service, case, asked.rounds, original)), flush=True)
-    except NoRoom as error:
+    except NotMeasured as error:
         return refuse(error)
-    except ImportFailed as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
     return 0
 
 

@@ -9,14 +9,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from tests.servers import NginxServer
 
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
-class NoRoom(Exception):
+class NotMeasured(Exception):
+    """There is nothing to tell; `status` is the exit status of the program."""
+
+    status: ClassVar[int]
+
+
+class NoRoom(NotMeasured):
     """The folder is too small for what is to be measured."""
+
+    status = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,7 @@ def _size(text: str) -> int:
     return number
 
 
-def refuse(error: Exception) -> int:
+def refuse(error: NotMeasured) -> int:
     """Say why nothing was measured; the exit status."""
     print(f"bench: {error}", file=sys.stderr)
-    return 2
+    return error.status

@@ -20,7 +20,7 @@ import psutil
 
 import settings
 from bench.data import Original
-from bench.place import Place
+from bench.place import NotMeasured, Place
 from catalog.images import NewImage
 from catalog.tasks import TaskRecord
 from flows.dispatch import Dispatcher, celery_app
@@ -33,8 +33,10 @@ _LOOK = 0.05
 _PATIENCE = 600.0
 
 
-class ImportFailed(Exception):
+class ImportFailed(NotMeasured):
     """An import did not lead to what it had to lead to; nothing measured counts then."""
+
+    status = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 from catalog.engine import Database
 from catalog.fenced import Fenced
 from catalog.images import Images
-from catalog.lock import Claim, ImportLock
+from catalog.leases import Claim
+from catalog.lock import ImportLock
 from catalog.objects import Garbage, forget, take_garbage
 from catalog.tasks import NewTask, Tasks
 

@@ -16,7 +16,8 @@ from catalog import tables as t
 from catalog.engine import Database
 from catalog.errors import Conflict
 from catalog.images import IMPORTING
-from catalog.lock import Claim, ImportLock
+from catalog.leases import Claim
+from catalog.lock import ImportLock
 from catalog.objects import UNCLAIMED, discard
 
 

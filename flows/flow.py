@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from catalog.catalog import Catalog
 from catalog.fenced import Fenced
 from catalog.images import ImageRecord
-from catalog.lock import Claim
+from catalog.leases import Claim
 from catalog.tasks import TaskRecord
 from flows.monitor import Monitor
 

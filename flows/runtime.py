@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from catalog.catalog import Catalog
 from catalog.engine import Database
-from catalog.lock import ImportLock, RedisClient, lease_keeper
+from catalog.leases import RedisClient, lease_keeper
+from catalog.lock import ImportLock
 from flows.options import ImportOptions, LeaseOptions
 from flows.policy import UriPolicy
 from pipeline.decompress import ExpansionLimit

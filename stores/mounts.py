@@ -1,7 +1,9 @@
 """What kind of file system a path is on: one that waits for a network can hold a call for ever."""
 
+import re
 from pathlib import Path
 
+_ESCAPED = re.compile(r"\\([0-7]{3})")  # a blank stands there as \040
 _MOUNTS = Path("/proc/self/mounts")
 
 _NETWORK = frozenset(
@@ -24,7 +26,7 @@ def on_network(path: Path, mounts: Path = _MOUNTS) -> bool:
         fields = line.split(" ")
         if len(fields) < 3:
             continue
-        point = fields[1].encode().decode("unicode_escape")  # blanks stand there as \\040
+        point = _ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), fields[1])
         # Of two mounts on one point the later one is on top.
         if len(point) >= len(found) and path.is_relative_to(point):
             found, kind = point, fields[2]

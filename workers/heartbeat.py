@@ -10,7 +10,7 @@ from typing import Self
 
 from catalog.catalog import Catalog
 from catalog.errors import CatalogUnavailable, LockLost
-from catalog.lock import Claim
+from catalog.leases import Claim
 from flows.monitor import Monitor, Progress, Stop
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from catalog.errors import CatalogError, CatalogUnavailable, LockLost
 from catalog.fenced import Fenced
-from catalog.lock import Claim
+from catalog.leases import Claim
 from catalog.tasks import TaskRecord
 from flows.collect import collect
 from flows.flow import Facts, Flow, Step, StepContext

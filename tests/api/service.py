@@ -15,7 +15,8 @@ from catalog.catalog import Catalog
 from catalog.engine import Database
 from catalog.fenced import DataFacts
 from catalog.images import NewImage
-from catalog.lock import Claim, ImportLock
+from catalog.leases import Claim
+from catalog.lock import ImportLock
 from catalog.tasks import NewTask
 from flows.dispatch import Dispatcher, celery_app
 from flows.flow import Flow

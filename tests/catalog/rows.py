@@ -5,7 +5,7 @@ import uuid
 from catalog.catalog import Catalog
 from catalog.fenced import DataFacts
 from catalog.images import ImageRecord, NewImage
-from catalog.lock import Claim
+from catalog.leases import Claim
 from catalog.tasks import NewTask
 
 FACTS = DataFacts(size=7, virtual_size=9, checksum="c5", os_hash_algo="sha512", os_hash_value="5a")

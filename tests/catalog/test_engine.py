@@ -18,7 +18,8 @@ from catalog.catalog import Catalog
 from catalog.engine import SECOND, Database, isoformat
 from catalog.errors import BadValue, CatalogError, CatalogUnavailable, RuleBroken
 from catalog.fenced import Fenced
-from catalog.lock import Claim, ImportLock
+from catalog.leases import Claim
+from catalog.lock import ImportLock
 from tests.catalog.rows import entered, imported, importing, new_image
 from tests.servers import PostgresServer, wait_until
 

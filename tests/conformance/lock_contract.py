@@ -10,7 +10,8 @@ import pytest
 from catalog.catalog import Catalog
 from catalog.engine import Database
 from catalog.errors import LockHeld, LockLost
-from catalog.lock import Claim, ImportLock, LeaseKeeper
+from catalog.leases import Claim, LeaseKeeper
+from catalog.lock import ImportLock
 from tests.catalog.rows import importing, new_image, new_task
 
 THREADS = 16

@@ -11,7 +11,8 @@ import redis
 from catalog.catalog import Catalog
 from catalog.engine import Database
 from catalog.errors import LockLost
-from catalog.lock import DatabaseLeaseKeeper, ImportLock, LeaseKeeper, RedisLeaseKeeper, lease_keeper
+from catalog.leases import DatabaseLeaseKeeper, LeaseKeeper, RedisLeaseKeeper, lease_keeper
+from catalog.lock import ImportLock
 from tests.catalog.rows import importing
 from tests.conformance.lock_contract import LockContract
 from tests.conftest import started

@@ -13,6 +13,7 @@ server:/export /srv/images nfs4 rw 0 0
 tmpfs /srv/over tmpfs rw 0 0
 ceph-fuse /srv/over fuse.ceph-fuse rw 0 0
 //nas/share /srv/two\\040words cifs rw 0 0
+//nas/photos /srv/größe cifs rw 0 0
 broken line
 """
 
@@ -24,6 +25,7 @@ TABLE = [
     ("/srv/imagesque", False),
     ("/srv/over/a", True),
     ("/srv/two words/a", True),
+    ("/srv/größe/a", True),
 ]
 
 
