@@ -149,10 +149,13 @@ def _stores(conf: Any, root: Path) -> tuple[StoreSpec, ...]:
         )
     specs = []
     for name, driver in backends.items():
-        conf.register_opts([cfg.StrOpt(option) for option in _STORE_OPTIONS], group=name)
+        conf.register_opts([cfg.StrOpt(option, secret=option in _SECRET) for option in _STORE_OPTIONS], group=name)
         conf.register_opts([cfg.StrOpt("store_description", default=""), cfg.IntOpt("weight", default=0)], group=name)
         section = conf[name]
         options = {option: section[option] for option in _STORE_OPTIONS if section[option] is not None}
+        if driver == "s3":
+            # What the parts of an object of unknown length are planned for.
+            options["image_size_cap"] = conf.image_size_cap
         specs.append(StoreSpec(name, driver, section.store_description, section.weight, options))
     return tuple(specs)
 
@@ -198,7 +201,21 @@ _STORE_OPTIONS = (
     "https_ca_certificates_file",
     "https_insecure",
     "memory_store_capacity",
+    "s3_store_host",
+    "s3_store_region_name",
+    "s3_store_access_key",
+    "s3_store_secret_key",
+    "s3_store_bucket",
+    "s3_store_create_bucket_on_put",
+    "s3_store_bucket_url_format",
+    "s3_store_large_object_size",
+    "s3_store_large_object_chunk_size",
+    "s3_store_thread_pools",
+    "s3_store_cacert",
+    "s3_store_unsigned_payload",
 )
+
+_SECRET = ("s3_store_access_key", "s3_store_secret_key")
 
 _API = ApiOptions()
 

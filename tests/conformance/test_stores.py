@@ -8,12 +8,15 @@ from typing import NoReturn
 
 import pytest
 
+from stores.base import StoreSpec
 from stores.filesystem import FilesystemStore
 from stores.http import HttpStore
 from stores.memory import MemoryStore
+from stores.s3 import S3Store
 from stores.wrappers import FaultyStore
 from tests.conformance.origin import Origin, serving
 from tests.conformance.store_contract import Keep, ReadableContract, StoreContract
+from tests.servers import SwiftServer
 
 
 class TestMemory(StoreContract):
@@ -56,6 +59,21 @@ class TestFilesystemWithoutHardLinks(TestFilesystem):
             raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
         monkeypatch.setattr(os, "link", refuse)
+
+
+class TestS3(StoreContract):
+    unsigned = "false"
+
+    @pytest.fixture
+    def store(self, swift_server: SwiftServer, s3_bucket: str) -> Iterator[S3Store]:
+        options = swift_server.options(s3_bucket) | {"s3_store_unsigned_payload": self.unsigned}
+        yield S3Store.from_spec(StoreSpec("s3", "s3", options=options))
+        # Whatever a test did, every session it ended took its upload along.
+        assert swift_server.open_uploads(s3_bucket) == []
+
+
+class TestS3WithUnsignedPayload(TestS3):
+    unsigned = "true"
 
 
 class TestHttp(ReadableContract):

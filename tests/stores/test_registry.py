@@ -32,6 +32,11 @@ def memory(id: str) -> StoreSpec:
     return StoreSpec(id, "memory")
 
 
+def bucket_options(bucket: str) -> dict[str, str]:
+    keys = {"s3_store_access_key": "access", "s3_store_secret_key": "secret"}
+    return {"s3_store_host": "s3.example.org", "s3_store_bucket": bucket, **keys}
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("specs", "default", "sentence"),
@@ -145,7 +150,8 @@ class TestLookup:
 
     @pytest.mark.parametrize("name", DRIVERS)
     def test_every_driver_is_a_store(self, tmp_path: Path, name: str) -> None:
-        store = DRIVERS[name].from_spec(StoreSpec("s", name, options={"filesystem_store_datadir": str(tmp_path)}))
+        options = {"filesystem_store_datadir": str(tmp_path)} if name.startswith("file") else bucket_options("images")
+        store = DRIVERS[name](StoreSpec("s", name, options=options))
         assert isinstance(store, ReadableStore)
         assert isinstance(store, Store) == (name != "http")
 
