@@ -290,7 +290,11 @@ class Bucket:
             every = [upload for page in pages for upload in page.get("Uploads", [])]
             return [Upload(key, upload["UploadId"]) for upload in every if upload["Key"] == key]
 
-        return self._ask(listed)
+        try:
+            return self._ask(listed)
+        except ObjectNotFound as error:
+            # A list is there when the bucket is, whatever the server calls it.
+            raise NoBucket(self.store) from error
 
     def _begin(self, key: str, attempts: int | None = None) -> Upload:
         token = secrets.token_hex(16)

@@ -31,6 +31,9 @@ _CODES: Mapping[str, type[StoreError]] = {
         ["SlowDown", "RequestTimeout", "OperationAborted", "ConditionalRequestConflict", "Throttling", "InternalError"],
         StoreUnavailable,
     ),
+    # Bytes that changed on the way: they are still right here.
+    **dict.fromkeys(["BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"], StoreUnavailable),
+    "NotImplemented": StoreError,
     **dict.fromkeys(["InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "AccountProblem"], StoreDenied),
     **dict.fromkeys(["InvalidBucketName"], StoreMisconfigured),
 }

@@ -39,7 +39,7 @@ class Patience:
 
     def pause(self, attempt: int) -> float:
         """Seconds to wait after the failed `attempt`, counted from 1."""
-        return min(self.longest, self.first * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)
+        return min(self.longest, self.first * 2.0 ** min(attempt - 1, 30)) * random.uniform(0.5, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +106,19 @@ class S3Options:
 
 
 def _endpoint(spec: StoreSpec) -> str:
-    given = _required(spec, "s3_store_host").rstrip("/")
+    given = _required(spec, "s3_store_host")
     endpoint = given if "://" in given else f"http://{given}"
     try:
         parts = urlsplit(endpoint)
         _ = parts.port
     except ValueError as error:
         raise StoreMisconfigured(spec.id, "s3_store_host is no host") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname or f"{parts.scheme}://{parts.netloc}" != endpoint:
+    plain = f"{parts.scheme}://{parts.netloc}"
+    if parts.scheme not in ("http", "https") or not parts.hostname or endpoint not in (plain, f"{plain}/"):
         raise StoreMisconfigured(spec.id, "s3_store_host must be a host, with http:// or https:// before it if need be")
     if "@" in parts.netloc:
         raise StoreMisconfigured(spec.id, "s3_store_host must not hold a user or password")
-    return endpoint
+    return plain
 
 
 def _region(endpoint: str) -> str:

@@ -62,18 +62,21 @@ class TestFilesystemWithoutHardLinks(TestFilesystem):
 
 
 class TestS3(StoreContract):
-    unsigned = "false"
+    @pytest.fixture(scope="class")
+    def bucket(self, swift_server: SwiftServer) -> str:
+        return swift_server.create_bucket()
+
+    @pytest.fixture(scope="class")
+    def one_for_all(self, swift_server: SwiftServer, bucket: str) -> S3Store:
+        return S3Store.from_spec(StoreSpec("s3", "s3", options=swift_server.options(bucket)))
 
     @pytest.fixture
-    def store(self, swift_server: SwiftServer, s3_bucket: str) -> Iterator[S3Store]:
-        options = swift_server.options(s3_bucket) | {"s3_store_unsigned_payload": self.unsigned}
-        yield S3Store.from_spec(StoreSpec("s3", "s3", options=options))
+    def store(self, swift_server: SwiftServer, bucket: str, one_for_all: S3Store) -> Iterator[S3Store]:
+        yield one_for_all
         # Whatever a test did, every session it ended took its upload along.
-        assert swift_server.open_uploads(s3_bucket) == []
-
-
-class TestS3WithUnsignedPayload(TestS3):
-    unsigned = "true"
+        assert swift_server.open_uploads(bucket) == []
+        for key in swift_server.objects(bucket):
+            one_for_all.delete(key)
 
 
 class TestHttp(ReadableContract):

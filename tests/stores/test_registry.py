@@ -105,6 +105,13 @@ class TestRefusals:
         # And nothing was made on the way to the refusal
         assert {path.name for path in tmp_path.rglob("*")} == {"data", "link"}
 
+    def test_two_stores_on_one_bucket(self) -> None:
+        specs = [StoreSpec(id, "s3", options=bucket_options("images")) for id in ("a", "b")]
+        with pytest.raises(StoreMisconfigured, match="store b: it keeps its objects where store a does"):
+            StoreRegistry.build(specs, "a")
+        specs[1] = StoreSpec("b", "s3", options=bucket_options("others"))
+        assert StoreRegistry.build(specs, "a").writable_ids() == ["a", "b"]
+
     def test_neighbours_are_not_in_one_place(self, tmp_path: Path) -> None:
         specs = [file_spec("a", tmp_path / "data"), file_spec("b", tmp_path / "data2")]
         assert StoreRegistry.build(specs, "a").ids() == ["a", "b"]
