@@ -8,6 +8,10 @@ DATA ?= var/serve
 # More words for the program behind a target, e.g. make test ARGS='-k lease -x'.
 ARGS ?=
 
+# What the client commands need to be told when the service is not where they look for it.
+WHERE = $(if $(filter 127.0.0.1:9292,$(HOST):$(PORT)),, --url http://$(HOST):$(PORT))
+EXAMPLE := https://cloud.debian.org/images/cloud/bookworm/latest/debian-12-nocloud-amd64.qcow2
+
 export URL DATA
 
 .DEFAULT_GOAL := help
@@ -21,9 +25,9 @@ demo: runtime ## Import a disk image into two stores, from nothing to verified b
 
 serve: runtime ## Keep a service running here (HOST=, PORT=, DATA=)
 	@echo "Once it says ready, try in another terminal:"
-	@echo "  curl http://$(HOST):$(PORT)/v2/info/stores"
-	@echo "  $(VENV)/bin/tranship import URL --name first --watch"
-	@echo "  $(VENV)/bin/tranship list"
+	@echo "  $(VENV)/bin/tranship stores$(WHERE)"
+	@echo "  $(VENV)/bin/tranship import $(EXAMPLE) --all-stores --watch$(WHERE)"
+	@echo "  $(VENV)/bin/tranship list$(WHERE)"
 	@exec $(VENV)/bin/tranship serve --host $(HOST) --port $(PORT) --data "$$DATA" $(ARGS)
 
 test: dev servers ## Run all tests, with real servers of their own (ARGS='-k name')

@@ -8,7 +8,8 @@ roots read this module.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,18 +60,53 @@ def load(
     """Read the options; `overrides` are (section, option, value) from the command line, and win. Raises
     `BadSettings`.
     """
+    conf = _parsed(config_files)
+    for section, option, value in [*([("tranship", "data", data)] if data else []), *overrides]:
+        with _named(section, option):
+            conf.set_override(option, value, None if section == "DEFAULT" else section)
+    for section, options in _OPTIONS.items():
+        _check(conf, section, options)
+    return _frozen(conf)
+
+
+def _parsed(config_files: Sequence[str]) -> Any:
     conf = cfg.ConfigOpts()
     for section, options in _OPTIONS.items():
         conf.register_opts(options, group=None if section == "DEFAULT" else section)
     try:
         conf(args=[], project="tranship", default_config_files=list(config_files), default_config_dirs=[], use_env=True)
-        if data:
-            conf.set_override("data", data, "tranship")
-        for section, option, value in overrides:
-            conf.set_override(option, value, None if section == "DEFAULT" else section)
-        return _frozen(conf)
-    except (cfg.Error, ValueError) as error:
+    except cfg.ConfigFileParseError as error:
+        where = error.__context__
+        # Without the line itself, in which a password may stand.
+        said = f"line {where.lineno}: {where.msg}" if isinstance(where, cfg.ParseError) else "it cannot be parsed"
+        raise BadSettings(f"configuration file {error.config_file}, {said}") from None
+    except (cfg.Error, OSError) as error:
         raise BadSettings(str(error)) from error
+    except UnicodeDecodeError as error:
+        raise BadSettings(f"a configuration file is not UTF-8 ({', '.join(config_files)})") from error
+    return conf
+
+
+def _check(conf: Any, section: str, options: Sequence[Any]) -> None:
+    """Read every option once, so that whatever is wrong with one is said with its name."""
+    for option in options:
+        with _named(section, option.name):
+            (conf if section == "DEFAULT" else conf[section])[option.dest]
+
+
+@contextmanager
+def _named(section: str, option: str) -> Iterator[None]:
+    """Turn what is wrong with an option into `BadSettings` naming it."""
+    try:
+        yield
+    except (cfg.NoSuchOptError, cfg.NoSuchGroupError, cfg.TemplateSubstitutionError):
+        # Neither the name nor the trace: what follows the $ may be the rest of a password.
+        raise BadSettings(
+            f"[{section}] {option} refers to an option that does not exist; a $ is written as $$"
+        ) from None
+    except (cfg.Error, ValueError) as error:
+        # oslo.config says where it found the value in words of its own; the reason comes last.
+        raise BadSettings(f"[{section}] {option}: {str(error).rpartition(' is not valid: ')[2]}") from error
 
 
 def _frozen(conf: Any) -> Settings:
@@ -128,7 +164,7 @@ def _frozen(conf: Any) -> Settings:
             resume_attempts=own.http_resume_attempts,
             user_agent=own.http_user_agent,
             use_env_proxies=own.http_use_env_proxies,
-            ca_file=own.http_ca_file or None,
+            ca_file=_readable("http_ca_file", own.http_ca_file),
             min_rate=own.http_min_rate,
         ),
         expansion=ExpansionLimit(max_bytes=conf.image_size_cap, max_ratio=own.max_expansion_ratio),
@@ -149,8 +185,9 @@ def _stores(conf: Any, root: Path) -> tuple[StoreSpec, ...]:
         )
     specs = []
     for name, driver in backends.items():
-        conf.register_opts([cfg.StrOpt(option, secret=option in _SECRET) for option in _STORE_OPTIONS], group=name)
-        conf.register_opts([cfg.StrOpt("store_description", default=""), cfg.IntOpt("weight", default=0)], group=name)
+        known = [*(cfg.StrOpt(option, secret=option in _SECRET) for option in _STORE_OPTIONS), *_ANY_STORE]
+        conf.register_opts(known, group=name)
+        _check(conf, name, known)
         section = conf[name]
         options = {option: section[option] for option in _STORE_OPTIONS if section[option] is not None}
         if driver == "s3":
@@ -162,7 +199,7 @@ def _stores(conf: Any, root: Path) -> tuple[StoreSpec, ...]:
 
 def _uri_rules(conf: Any) -> UriRules:
     given = conf.import_filtering_opts
-    return UriRules(
+    rules = UriRules(
         allowed_schemes=tuple(given.allowed_schemes),
         disallowed_schemes=tuple(given.disallowed_schemes),
         allowed_hosts=tuple(given.allowed_hosts),
@@ -171,6 +208,9 @@ def _uri_rules(conf: Any) -> UriRules:
         disallowed_ports=tuple(given.disallowed_ports),
         allowed_networks=tuple(conf.tranship.allowed_networks),
     )
+    with _named("tranship", "allowed_networks"):
+        _ = rules.networks
+    return rules
 
 
 def _methods(enabled: Sequence[str]) -> tuple[str, ...]:
@@ -185,12 +225,39 @@ def _redis_url(own: Any) -> str:
         return ""
     url: str = own.redis_url or (own.broker_url if own.broker_url.startswith("redis") else "")
     if not url:
-        raise ValueError("[tranship] redis_url must be set when lease_keeper is redis and the broker is another")
+        raise BadSettings("[tranship] redis_url must be set when lease_keeper is redis and the broker is another")
     return url
+
+
+def _readable(option: str, path: str) -> str | None:
+    if path and not Path(path).is_file():
+        raise BadSettings(f"[tranship] {option}: there is no file {path}")
+    return path or None
 
 
 def _seconds(name: str, default: float, help: str, least: float = 0.0) -> Any:
     return cfg.FloatOpt(name, default=default, min=least, help=help + " Seconds.")
+
+
+def _list_of(item: Any) -> Any:
+    """The type of a list as oslo.config has it, `a, b`, and as most of Glance's are written: `[a, b]`, `['a', 'b']`."""
+    plain, bounded = types.List(item), types.List(item, bounds=True)
+
+    def parse(value: Any) -> Any:
+        return (bounded if isinstance(value, str) and value.strip().startswith("[") else plain)(value)
+
+    return parse
+
+
+_TEXT = types.String(quotes=True)
+
+
+def _texts(name: str, default: Sequence[str], help: str) -> Any:
+    return cfg.Opt(name, type=_list_of(_TEXT), default=list(default), help=help)
+
+
+def _ports(name: str, default: Sequence[int], help: str) -> Any:
+    return cfg.Opt(name, type=_list_of(types.Port()), default=list(default), help=help)
 
 
 _STORE_OPTIONS = (
@@ -217,12 +284,14 @@ _STORE_OPTIONS = (
 
 _SECRET = ("s3_store_access_key", "s3_store_secret_key")
 
+_ANY_STORE = (cfg.StrOpt("store_description", default=""), cfg.IntOpt("weight", default=0))
+
 _API = ApiOptions()
 
 _OPTIONS: dict[str, list[Any]] = {
     "DEFAULT": [
         cfg.DictOpt("enabled_backends", default={}, help="id:type of every store."),
-        cfg.ListOpt("enabled_import_methods", default=list(FLOWS), help="Import methods to offer."),
+        _texts("enabled_import_methods", tuple(FLOWS), help="Import methods to offer."),
         cfg.StrOpt(
             "hashing_algorithm",
             default="sha512",
@@ -244,18 +313,18 @@ _OPTIONS: dict[str, list[Any]] = {
     "database": [cfg.StrOpt("connection", default="", secret=True, help="SQLAlchemy URL of PostgreSQL or SQLite.")],
     "task": [cfg.IntOpt("task_time_to_live", default=48, min=0, help="Hours that a finished task is shown.")],
     "image_format": [
-        cfg.ListOpt("disk_formats", default=list(_API.disk_formats), help="Accepted disk formats."),
-        cfg.ListOpt("container_formats", default=list(_API.container_formats), help="Accepted container formats."),
+        _texts("disk_formats", _API.disk_formats, help="Accepted disk formats."),
+        _texts("container_formats", _API.container_formats, help="Accepted container formats."),
         cfg.BoolOpt("require_image_format_match", default=True, help="Refuse data that is not the declared format."),
-        cfg.ListOpt("gpt_safety_checks_nonfatal", default=[], help="Checks of GPT images that only warn."),
+        _texts("gpt_safety_checks_nonfatal", [], help="Checks of GPT images that only warn."),
     ],
     "import_filtering_opts": [
-        cfg.ListOpt("allowed_schemes", default=["http", "https"], help="Schemes of web-download."),
-        cfg.ListOpt("disallowed_schemes", default=[], help="Refused schemes, unless some are allowed by name."),
-        cfg.ListOpt("allowed_hosts", default=[], help="Hosts of web-download; they may lead to any address."),
-        cfg.ListOpt("disallowed_hosts", default=[], help="Refused hosts, unless some are allowed by name."),
-        cfg.ListOpt("allowed_ports", item_type=types.Port(), default=[80, 443], help="Ports of web-download."),
-        cfg.ListOpt("disallowed_ports", item_type=types.Port(), default=[], help="Refused ports."),
+        _texts("allowed_schemes", ["http", "https"], help="Schemes of web-download."),
+        _texts("disallowed_schemes", [], help="Refused schemes, unless some are allowed by name."),
+        _texts("allowed_hosts", [], help="Hosts of web-download; they may lead to any address."),
+        _texts("disallowed_hosts", [], help="Refused hosts, unless some are allowed by name."),
+        _ports("allowed_ports", [80, 443], help="Ports of web-download."),
+        _ports("disallowed_ports", [], help="Refused ports."),
     ],
     "tranship": [
         cfg.StrOpt("data", default="var", help="Directory for everything that is not configured to be elsewhere."),
@@ -282,14 +351,14 @@ _OPTIONS: dict[str, list[Any]] = {
         _seconds("retry_cap", 300.0, "Longest delay between tries."),
         cfg.BoolOpt("md5_checksum", default=True, help="Also fill the legacy md5 `checksum`."),
         cfg.IntOpt("max_expansion_ratio", default=500, min=1, help="Bytes out per byte in of a compressed image."),
-        cfg.ListOpt("allowed_networks", default=[], help="Private networks (CIDR) that web-download may reach."),
+        _texts("allowed_networks", [], help="Private networks (CIDR) that web-download may reach."),
         _seconds("http_connect_timeout", 10.0, "Longest wait for a connection to a source.", 0.1),
         _seconds("http_idle_timeout", 60.0, "Longest silence of a source.", 0.1),
         cfg.IntOpt("http_max_redirects", default=5, min=0, help="Redirects to follow."),
         cfg.IntOpt("http_resume_attempts", default=5, min=0, help="Resumptions in a row without a new byte."),
         cfg.StrOpt("http_user_agent", default=HttpOptions().user_agent, help="What sources are told."),
         cfg.BoolOpt("http_use_env_proxies", default=False, help="Honour http_proxy, https_proxy and no_proxy."),
-        cfg.StrOpt("http_ca_file", default="", help="Certificates to trust instead of the system's."),
+        cfg.StrOpt("http_ca_file", default="", help="File of certificates to trust instead of the bundled ones."),
         cfg.IntOpt(
             "http_min_rate",
             default=HttpOptions().min_rate,

@@ -2,7 +2,9 @@
 `schema.sql`.
 """
 
+import random
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -224,7 +226,30 @@ def _tune_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options()["writes"] else "BEGIN")
+    if not connection.get_execution_options()["writes"]:
+        connection.exec_driver_sql("BEGIN")
+        return
+    # SQLite's own waiting backs off to a tenth of a second, so that among many writers one can go hungry for as long as
+    # the others are busy. Asking at one steady rate gives everybody the same chance.
+    deadline = time.monotonic() + LOCK_WAIT
+    connection.exec_driver_sql("PRAGMA busy_timeout=0")
+    try:
+        while (refusal := _refusal(connection)) == sqlite3.SQLITE_BUSY and time.monotonic() < deadline:
+            time.sleep(random.uniform(0.001, 0.005))
+        if refusal:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={round(LOCK_WAIT * 1000)}")
+
+
+def _refusal(connection: Connection) -> int:
+    """Try to get the one write lock: SQLite's code for why not, or 0."""
+    driver: Any = connection.connection.dbapi_connection
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        return error.sqlite_errorcode & 0xFF
+    return 0
 
 
 def _schema_text() -> str:

@@ -97,6 +97,7 @@ class Fenced:
         """Give every target of a failed task its last verdict; `failed` maps stores to (code, reason).
 
         The others were written or not begun, and are taken back: `undone`. With `failed` None all failed for `rest`.
+        What is done stays done: a location of the image names it.
         """
         mine = t.targets.c.task_id == self._claim.task_id
         everything = {"state": "undone", "error_code": None, "reason": ""}
@@ -104,7 +105,7 @@ class Fenced:
             everything = {"state": "failed", "error_code": rest[0], "reason": rest[1] or rest[0]}
         self._connection.execute(
             update(t.targets)
-            .where(mine, t.targets.c.state != "failed")
+            .where(mine, t.targets.c.state.not_in(("failed", "done")))
             .values(**everything, updated_at=self._database.now())
         )
         for store, (code, reason) in (failed or {}).items():
@@ -304,6 +305,7 @@ class Fenced:
             .where(t.tasks.c.id == self._claim.task_id)
             .values(
                 status=status,
+                source="",  # it may hold a password, and nobody needs it any more
                 phase="",
                 next_attempt_at=None,
                 updated_at=self._database.now(),

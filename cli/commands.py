@@ -1,6 +1,8 @@
 """The client commands: a running service is asked over HTTP, wherever it runs."""
 
 import json
+import signal
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +154,8 @@ def demo(uri: str | None, disk_format: str | None) -> None:
     """Play one import from nothing to verified bytes, with a service and a disk image of its own, or with URL."""
     from cli.demo import play
 
+    # Its service and its files go also when somebody ends us.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     raise SystemExit(play.play(uri, disk_format))
 
 

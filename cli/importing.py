@@ -69,14 +69,17 @@ def start(client: Client, wanted: Wanted) -> str:
     return image_id
 
 
-def follow(client: Client, image_id: str, out: Console, err: Console) -> int:
-    """Show the import's progress until it ends; returns the exit status. Raises `Answered`."""
+def follow(client: Client, image_id: str, out: Console, err: Console, *, outlives_us: bool = True) -> int:
+    """Show the import's progress until it ends; returns the exit status. Raises `Answered`.
+
+    `outlives_us` says that the service is still there when we are not.
+    """
     began = time.monotonic()
     try:
         with shown_on(out) as view:
             last = watch(client, image_id, view)
     except KeyboardInterrupt:
-        _say(err, f"The import goes on. To look again: tranship watch {image_id}")
+        _say(err, f"The import goes on. To look again: tranship watch {image_id}" if outlives_us else "Interrupted.")
         return INTERRUPTED
     except NoAnswer as error:
         _say(err, f"{error.message}. The import may go on. To look again: tranship watch {image_id}")

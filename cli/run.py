@@ -51,9 +51,18 @@ def worker(config_files: Files, log_level: str) -> None:
         raise Refused("[tranship] eager: imports run inside the API, so a worker has nothing to do")
     _refuse_memory(settings, "`tranship serve` has a worker inside")
     check(settings)
+    from celery import signals
+
     from workers.app import run_prefork
 
-    run_prefork(settings, loglevel=log_level.upper())
+    told: list[object] = []
+    signals.worker_shutting_down.connect(lambda **_: told.append(_), weak=False)
+    try:
+        run_prefork(settings, loglevel=log_level.upper())
+    except SystemExit:
+        # On its way out Celery 5.7 may stumble over the pool it has stopped itself; a stop that was asked for is none.
+        if not told:
+            raise
 
 
 def db_init(config_files: Files, log_level: str) -> None:

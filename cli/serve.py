@@ -82,9 +82,10 @@ class Service(BaseApplication):  # type: ignore[misc]
         if child.age == 1:
             threading.Thread(target=announce, args=(self._host, self._port), name="announce", daemon=True).start()
 
-    def leaving(self, _arbiter: Any, _child: Any) -> None:
-        """A child ends."""
-        self.runtime.close()
+    def leaving(self, _arbiter: Any, child: Any) -> None:
+        """The last act of a child, also of one that could not start."""
+        if child.booted:
+            self.runtime.close()
 
 
 class EmbeddedService(Service):
@@ -141,8 +142,12 @@ class EmbeddedService(Service):
             return
         self._told.put(None)
         self._stopper.join(HAND_BACK)
-        if self._stopper.is_alive() or not self._handed_back or child.nr_conns:
-            log.warning("leaving with work in hand: its lease runs out, and then it is taken up again")
+        imports_left = self._stopper.is_alive() or not self._handed_back
+        if imports_left or child.nr_conns:
+            if imports_left:
+                log.warning("leaving with work in hand: its lease runs out, and then it is taken up again")
+            else:
+                log.info("leaving with %d connections of clients open", child.nr_conns)
             logging.shutdown()
             sys.stdout.flush()
             # Python would wait for these threads for ever.

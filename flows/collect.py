@@ -2,12 +2,11 @@
 
 import logging
 
-from stores.registry import StoreRegistry
-
 from catalog.catalog import Catalog
 from catalog.objects import Garbage
 from stores.base import Store
 from stores.errors import StoreError
+from stores.registry import StoreRegistry
 
 log = logging.getLogger(__name__)
 

@@ -59,10 +59,14 @@ class StepContext:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One re-runnable step."""
+    """One re-runnable step.
+
+    `can_be_called_off` is False for what comes after the image is active: too late to undo, so it is done.
+    """
 
     name: str
     run: Callable[[StepContext], Record]
+    can_be_called_off: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,6 @@ import contextlib
 import uuid
 from dataclasses import dataclass
 
-from pipeline.uris import mask
-
 from catalog.errors import CatalogError
 from catalog.images import ImageRecord
 from catalog.tasks import NewTask
@@ -15,6 +13,7 @@ from flows.errors import BadImportRequest
 from flows.flow import ImportRequest
 from flows.methods import FLOWS
 from flows.runtime import Runtime
+from pipeline.uris import mask
 
 
 @dataclass(frozen=True, slots=True)

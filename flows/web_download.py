@@ -39,7 +39,7 @@ def _transfer(ctx: StepContext) -> Record:
 
 WEB_DOWNLOAD = Flow(
     name="web-download",
-    steps=(Step("transfer", _transfer), Step("publish", publish), Step("finish", finish)),
+    steps=(Step("transfer", _transfer), Step("publish", publish), Step("finish", finish, can_be_called_off=False)),
     admit=_admit,
     undo=take_back,
 )

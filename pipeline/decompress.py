@@ -83,7 +83,7 @@ class Gzip:
     magic: tuple[bytes, ...] = (b"\x1f\x8b\x08",)
 
     # `unconsumed_tail` is a copy of the rest of the input after each bounded step: keep the input small.
-    _INPUT: Final = 64 * 1024
+    _INPUT: Final = 256 * 1024
     _OUTPUT: Final = MIB
 
     def expand(self, chunks: Iterable[bytes], limit: ExpansionLimit) -> Iterator[bytes]:

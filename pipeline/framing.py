@@ -36,11 +36,11 @@ def framing(label: str, headers: Mapping[str, str]) -> Framing:
     """Read the framing of a body. Raises `SourceBroken` for one that cannot be trusted."""
     coding = headers.get("Transfer-Encoding", "").strip().lower()
     if coding not in ("", "identity", "chunked"):
-        raise SourceBroken(f"{label} uses a transfer coding that is not understood: {coding[:40]}")
+        raise SourceBroken(f"{label} uses a transfer coding that is not understood: {_shown(coding)}")
     encoding = headers.get("Content-Encoding", "").strip().lower()
     # gzip and zstd are bytes like any other here: the pipeline expands them, or keeps them if it is told to.
     if encoding not in ("", "identity", "gzip", "x-gzip", "zstd"):
-        raise SourceBroken(f"{label} sent the content encoding {encoding[:40]}, which was not asked for")
+        raise SourceBroken(f"{label} sent the content encoding {_shown(encoding)}, which was not asked for")
     if coding == "chunked":
         return Framing(None, True)
     text = headers.get("Content-Length")
@@ -48,8 +48,13 @@ def framing(label: str, headers: Mapping[str, str]) -> Framing:
         return Framing(None, False)
     lengths = {part.strip() for part in text.split(",")}
     if len(lengths) != 1 or not (length := lengths.pop()).isascii() or not length.isdigit():
-        raise SourceBroken(f"{label} announced a length that is none: {text[:40]}")
+        raise SourceBroken(f"{label} announced a length that is none: {_shown(text)}")
     return Framing(int(length), False)
+
+
+def _shown(text: str) -> str:
+    """What a foreign header says, fit for a sentence: a NUL could not even be recorded."""
+    return "".join(c if c.isprintable() else "?" for c in text[:40])
 
 
 def strong_validator(headers: Mapping[str, str]) -> Validator | None:

@@ -27,7 +27,7 @@ class Tee:
     visible nevertheless: two stores have no common commit, so the caller deletes what is in there.
 
     `failed` may be begun with stores that opened no session; they count as if they had failed at the first byte, at
-    once: raises as `write` does, with every session aborted.
+    once: raises as `write` does, with every session aborted (`NothingStored` also for several of `must_all`).
     """
 
     def __init__(
@@ -39,8 +39,9 @@ class Tee:
         self.failed: dict[str, StoreError] = dict(failed or {})
         if self.failed and must_all:
             self.abort()
-            raise next(iter(self.failed.values()))
-        if not self._writers:
+            if len(self.failed) == 1:
+                raise next(iter(self.failed.values()))
+        if not self._writers or (self.failed and must_all):
             raise NothingStored(dict(self.failed))
 
     def write(self, chunk: bytes) -> None:

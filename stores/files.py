@@ -19,6 +19,7 @@ from stores.session import WriteSession
 _SESSIONS = ".writing"
 _HOLE = 1 << 16
 _ZEROS = bytes(_HOLE)
+_WRITE_BACK = 32 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -93,6 +94,7 @@ class FileWriter(WriteSession):
         self._file = io.FileIO(self._temporary, "x")
         made = os.fstat(self._file.fileno())
         self._identity = (made.st_dev, made.st_ino)
+        self._written_back = 0
 
     def _append(self, chunk: Bytes) -> None:
         view = memoryview(chunk)
@@ -104,6 +106,15 @@ class FileWriter(WriteSession):
                 self._write_at(view, self.written)
         except OSError as error:
             raise blame(self.store, error, f"writing failed after {self.progress()}") from error
+        self._write_back(self.written + len(view))
+
+    def _write_back(self, end: int) -> None:
+        """Have the kernel bring to disk what it holds, now and then: the commit's fsync then waits for little."""
+        length = end - self._written_back
+        if length >= _WRITE_BACK:
+            with suppress(OSError):  # an advice, which only begins the writing; fsync is what counts
+                os.posix_fadvise(self._file.fileno(), self._written_back, length, os.POSIX_FADV_DONTNEED)
+            self._written_back = end
 
     def _write_at(self, view: memoryview, offset: int) -> None:
         descriptor = self._file.fileno()

@@ -10,12 +10,8 @@ is repeated here: being told to slow down is the everyday speech of S3, and a br
 anybody else. The texts of errors hold the HTTP status and S3's own code, never an address or a key of ours.
 """
 
-import base64
-import re
 import secrets
-import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import count
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -33,19 +29,16 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from stores.base import CHUNK, ObjectInfo, StoreSpec, check_key
-from stores.errors import ObjectExists, ObjectNotFound, SessionEnded, StoreError, StoreMisconfigured, StoreUnavailable
-from stores.s3_errors import NoBucket, NotInside, refusal
+from stores.errors import ObjectExists, ObjectNotFound, StoreError, StoreMisconfigured, StoreUnavailable
+from stores.s3_bucket import Body, Bucket
+from stores.s3_errors import NotInside, refusal
 from stores.s3_options import S3Options
-from stores.s3_writer import Part, PartBody, S3Writer, Upload
+from stores.s3_writer import S3Writer
 
 if TYPE_CHECKING:
-    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
 T = TypeVar("T")
-
-_TOKEN = "tranship-session"
-_TURNS = 64
 
 
 class S3Store:
@@ -54,7 +47,7 @@ class S3Store:
     def __init__(self, id: str, options: S3Options) -> None:
         self.id = id
         self.options = options
-        self._bucket = Bucket(id, options)
+        self._bucket = Bucket(S3Server(id, options), options)
 
     @classmethod
     def from_spec(cls, spec: StoreSpec) -> Self:
@@ -115,7 +108,7 @@ class S3Reader:
     What is not read yet when the object is deleted may be lost.
     """
 
-    def __init__(self, store: str, body: "StreamingBody | None", size: int, offset: int) -> None:
+    def __init__(self, store: str, body: Body | None, size: int, offset: int) -> None:
         self.size = size
         self._store = store
         self._body = body
@@ -156,173 +149,17 @@ class S3Reader:
         self.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a HEAD tells of an object: its size, and the token of the session that it came of."""
-
-    size: int
-    token: str
-
-
-class Bucket:
-    """The requests that a store makes, with our errors: the only place that knows boto3."""
+class S3Server:
+    """The client of one store: makes it when it is first needed, repeats, and translates what boto3 raises."""
 
     def __init__(self, store: str, options: S3Options) -> None:
         self.store = store
         self._options = options
         self._lock = Lock()
         self._made: S3Client | None = None
-        self._turns = [Lock() for _ in range(_TURNS)]
 
-    # --- objects ---
-
-    def find(self, key: str) -> Found | None:
-        """Look for an object. A bucket that is missing has none."""
-        try:
-            answer = self._ask(lambda s3: s3.head_object(Bucket=self._options.bucket, Key=key))
-        except ObjectNotFound:
-            return None
-        return Found(answer["ContentLength"], answer.get("Metadata", {}).get(_TOKEN, ""))
-
-    def get(self, key: str, offset: int) -> "tuple[int, StreamingBody]":
-        """Return the size of an object and its bytes from `offset` on. Raises `NotInside`."""
-        place: Any = {"Range": f"bytes={offset}-"} if offset else {}
-        answer = self._ask(lambda s3: s3.get_object(Bucket=self._options.bucket, Key=key, **place))
-        if not offset:
-            return answer["ContentLength"], answer["Body"]
-        told = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.get("ContentRange", ""))
-        if not told or int(told[1]) != offset:
-            answer["Body"].close()
-            raise StoreError(self.store, "the server answers wrongly to a range")
-        return int(told[2]), answer["Body"]
-
-    def remove(self, key: str) -> None:
-        """Remove an object; it is no error if there is none."""
-        try:
-            self._ask(lambda s3: s3.delete_object(Bucket=self._options.bucket, Key=key))
-        except ObjectNotFound:
-            return
-
-    def require(self) -> None:
-        """Raise `StoreMisconfigured` when there is no bucket."""
-        try:
-            self._ask(lambda s3: s3.head_bucket(Bucket=self._options.bucket))
-        except ObjectNotFound as error:
-            raise NoBucket(self.store) from error
-
-    # --- uploads ---
-
-    def begin(self, key: str) -> Upload:
-        """Open an upload."""
-        try:
-            return self._begin(key)
-        except NoBucket:
-            if not self._options.create_bucket:
-                raise
-            self._make()
-            return self._begin(key)
-
-    def try_upload(self, key: str) -> None:
-        """Open an upload and remove it, without patience. A bucket that the first put makes is not missed."""
-        try:
-            self.drop(self._begin(key, attempts=1), attempts=1)
-        except NoBucket:
-            if not self._options.create_bucket:
-                raise
-
-    def put_part(self, upload: Upload, number: int, content: bytearray, stop: Event) -> Part:
-        """See `stores.s3_writer.Uploads.put_part`."""
-        crc32 = base64.b64encode(zlib.crc32(content).to_bytes(4)).decode() if self._options.unsigned else ""
-        check: Any = {"ChecksumCRC32": crc32} if crc32 else {}
-
-        def put(s3: "S3Client") -> str:
-            body: Any = PartBody(content, stop)
-            return s3.upload_part(PartNumber=number, Body=body, **self._name(upload), **check)["ETag"]
-
-        return Part(number, self._ask(put, stop=stop), crc32)
-
-    def publish(self, upload: Upload, parts: list[Part]) -> None:
-        """See `stores.s3_writer.Uploads.publish`."""
-        named: Any = [
-            {"PartNumber": part.number, "ETag": part.etag} | ({"ChecksumCRC32": part.crc32} if part.crc32 else {})
-            for part in parts
-        ]
-
-        def complete(s3: "S3Client") -> None:
-            s3.complete_multipart_upload(**self._name(upload), MultipartUpload={"Parts": named}, IfNoneMatch="*")
-
-        with self._turns[zlib.crc32(upload.key.encode()) % _TURNS]:
-            if self.find(upload.key) is not None:
-                raise ObjectExists(self.store, "the object was committed by another session")
-            try:
-                self._ask(complete)
-            except StoreError as error:
-                self._judge(upload, error)
-
-    def _judge(self, upload: Upload, error: StoreError) -> None:
-        """Tell what a completion that failed came to: its answer may have been lost, and the next one be no."""
-        if error.transient:
-            raise error
-        found = self.find(upload.key)
-        if found is None:
-            raise error
-        if found.token != upload.token:
-            raise ObjectExists(self.store, "the object was committed by another session") from error
-
-    def drop(self, upload: Upload, *, attempts: int | None = None) -> None:
-        """See `stores.s3_writer.Uploads.drop`."""
-        try:
-            self._ask(lambda s3: s3.abort_multipart_upload(**self._name(upload)), attempts=attempts)
-        except (SessionEnded, ObjectNotFound):
-            return
-
-    def unpublish(self, upload: Upload) -> None:
-        """See `stores.s3_writer.Uploads.unpublish`."""
-        found = self.find(upload.key)
-        if found is not None and found.token == upload.token:
-            self.remove(upload.key)
-
-    def uploads(self, key: str) -> list[Upload]:
-        """Return the open uploads of `key`, of whatever process."""
-
-        def listed(s3: "S3Client") -> list[Upload]:
-            pages = s3.get_paginator("list_multipart_uploads").paginate(Bucket=self._options.bucket, Prefix=key)
-            every = [upload for page in pages for upload in page.get("Uploads", [])]
-            return [Upload(key, upload["UploadId"]) for upload in every if upload["Key"] == key]
-
-        try:
-            return self._ask(listed)
-        except ObjectNotFound as error:
-            # A list is there when the bucket is, whatever the server calls it.
-            raise NoBucket(self.store) from error
-
-    def _begin(self, key: str, attempts: int | None = None) -> Upload:
-        token = secrets.token_hex(16)
-        check: Any = {"ChecksumAlgorithm": "CRC32"} if self._options.unsigned else {}
-
-        def begin(s3: "S3Client") -> str:
-            return s3.create_multipart_upload(Bucket=self._options.bucket, Key=key, Metadata={_TOKEN: token}, **check)[
-                "UploadId"
-            ]
-
-        return Upload(key, self._ask(begin, attempts=attempts), token)
-
-    def _make(self) -> None:
-        region = self._options.region
-        place: Any = {"CreateBucketConfiguration": {"LocationConstraint": region}} if region != "us-east-1" else {}
-        try:
-            self._ask(lambda s3: s3.create_bucket(Bucket=self._options.bucket, **place))
-        except ObjectExists:
-            # Another process was faster.
-            return
-
-    def _name(self, upload: Upload) -> Any:
-        return {"Bucket": self._options.bucket, "Key": upload.key, "UploadId": upload.id}
-
-    # --- the server ---
-
-    def _ask(self, request: Callable[["S3Client"], T], *, stop: Event | None = None, attempts: int | None = None) -> T:
-        """Make a request, again while that can help and `stop` is not set."""
+    def ask(self, request: Callable[["S3Client"], T], *, stop: Event | None = None, attempts: int | None = None) -> T:
+        """See `stores.s3_bucket.Server.ask`."""
         patience = self._options.patience
         stop = stop or Event()
         for attempt in count(1):
@@ -351,7 +188,7 @@ class Bucket:
             response_checksum_validation=checks,
             connect_timeout=patience.connect,
             read_timeout=patience.idle,
-            # `_ask` repeats what is worth it, and can be stopped at that.
+            # `ask` repeats what is worth it, and can be stopped at that.
             retries={"total_max_attempts": 1, "mode": "standard"},
             max_pool_connections=max(10, 4 * given.in_flight),
             # Not what the environment says: nobody configured that for this store.

@@ -61,6 +61,8 @@ class NoBucket(StoreMisconfigured):
 class NotInside(StoreError):
     """The range that was asked for begins at the end of the object or behind it."""
 
+    code = "store_range_outside"
+
 
 def refusal(store: str, status: int, code: str) -> StoreError:
     """Return the error that `status` and `code` of an answer mean, `code` being what S3 calls the error."""

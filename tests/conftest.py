@@ -1,6 +1,6 @@
 """Fixtures shared by all rooms: real servers, started when a test first asks for one and stopped at the end.
 
-A server program that is not installed skips the test with the command that installs it. Under `make test` and
+A server, program or file that is not installed skips the test with the command that installs it. Under `make test` and
 in continuous integration (TRANSHIP_REQUIRE_SERVERS=1 or CI=true) the test fails instead: nothing is skipped
 silently there.
 """
@@ -16,6 +16,7 @@ import pytest
 from tests.servers import NginxServer, PostgresServer, RabbitServer, RedisServer, Server, ServerMissing, SwiftServer
 
 AnyServer = TypeVar("AnyServer", bound=Server)
+Found = TypeVar("Found")
 
 
 def servers_required() -> bool:
@@ -23,14 +24,19 @@ def servers_required() -> bool:
     return os.environ.get("TRANSHIP_REQUIRE_SERVERS") == "1" or os.environ.get("CI") == "true"
 
 
-def started(server: AnyServer) -> AnyServer:
-    """`server`, started; fails or skips the test when its program is missing."""
+def installed(get: Callable[[], Found]) -> Found:
+    """What `get` returns; fails or skips the test when it raises `ServerMissing`."""
     try:
-        return server.start()
+        return get()
     except ServerMissing as missing:
         if servers_required():
             pytest.fail(str(missing), pytrace=False)
         pytest.skip(str(missing))
+
+
+def started(server: AnyServer) -> AnyServer:
+    """`server`, started; fails or skips the test when its program is missing."""
+    return installed(server.start)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ child gets `SystemExit` from Celery; threads cannot be interrupted, so the runne
 
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -19,6 +20,7 @@ from celery.concurrency.thread import TaskPool
 from celery.platforms import SecurityWarning
 from celery.worker import state
 from celery.worker import worker as celery_worker
+from kombu.exceptions import OperationalError
 
 from flows.dispatch import QUEUE, Dispatcher, celery_app
 from flows.runtime import Runtime
@@ -64,12 +66,15 @@ def run_prefork(settings: Settings, *, loglevel: str = "INFO") -> None:
         """Its mere presence keeps Celery from a set-up of its own."""
 
     def started(**_: Any) -> None:
+        # Ctrl-C means to Celery "finish first", which may take hours.
+        signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
         sweeper.start()
         log.info("worker ready, %d imports at a time", settings.worker_concurrency)
 
     def leaving(**_: Any) -> None:
         sweeper.stop()
 
+    logging.getLogger("celery.app.trace").addFilter(_chain_goes_on)
     # Celery's advice against root is about pickled messages and about an option that this command has not.
     warnings.simplefilter("ignore", SecurityWarning)
     signals.setup_logging.connect(logging_is_set_up, weak=False)
@@ -88,6 +93,15 @@ def run_prefork(settings: Settings, *, loglevel: str = "INFO") -> None:
             "--without-mingle",
         ]
     )
+
+
+def _chain_goes_on(record: logging.LogRecord) -> bool:
+    """Let Celery not tell at length of a broker that is away when the next step is to be sent: nothing is lost."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, OperationalError):
+        return True
+    log.warning("a step is done, and the next could not be sent; the sweeper will: %s", error)
+    return False
 
 
 class _Threads(TaskPool):  # type: ignore[misc]

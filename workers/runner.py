@@ -7,13 +7,15 @@ undo. Clean-up never lives in a Celery callback, since those are not called when
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
-from catalog.errors import CatalogError, LockLost
+from catalog.errors import CatalogError, CatalogUnavailable, LockLost
+from catalog.fenced import Fenced
 from catalog.lock import Claim
 from catalog.tasks import TaskRecord
 from flows.collect import collect
-from flows.flow import Flow, Step, StepContext
+from flows.flow import Facts, Flow, Step, StepContext
 from flows.methods import FLOWS
 from flows.monitor import Monitor, Stop
 from flows.runtime import Runtime
@@ -59,7 +61,7 @@ class Runner:
         if task is None or flow is None or position is None or task.step != position:
             return False
         with self._on_duty() as monitor:
-            claim = self.runtime.catalog.lock.enter(task_id, position, self.name) if monitor else None
+            claim = self._enter(task_id, position) if monitor else None
             if monitor is None or claim is None:
                 return False
             where = f"{flow.name}.{step_name}"
@@ -105,17 +107,20 @@ class Runner:
             return tx.tasks.get(task_id)
         return None
 
-    def _attempt(self, flow: Flow, step: Step, claim: Claim, monitor: Monitor) -> bool:
+    def _enter(self, task_id: str, position: int) -> Claim | None:
         try:
-            task = self._allowed(claim)
+            return self.runtime.catalog.lock.enter(task_id, position, self.name)
+        except CatalogUnavailable as error:
+            log.warning("task %s: not begun: %s", task_id, error)
+            return None
+
+    def _attempt(self, flow: Flow, step: Step, claim: Claim, monitor: Monitor) -> bool:
+        last = step is flow.steps[-1]
+        try:
+            task = self._allowed(step, claim)
             with Heartbeat(self.runtime.catalog, claim, monitor, interval=self.runtime.lease.progress_interval):
                 record = step.run(StepContext(self.runtime, task, claim, monitor))
-            with self.runtime.catalog.fenced(claim) as tx:
-                facts = record(tx)
-                if step is flow.steps[-1]:
-                    tx.succeed(str(facts["message"]), keep_for=self.runtime.options.task_time_to_live)
-                else:
-                    tx.advance(facts)
+            self._write(claim, lambda tx: self._done(tx, record(tx), last), patiently=True)
         except LockLost as error:
             log.warning("task %s: %s; whatever this attempt did does not count", claim.task_id, error)
             return False
@@ -130,12 +135,18 @@ class Runner:
         self._collect(claim.image_id)
         return True
 
-    def _allowed(self, claim: Claim) -> TaskRecord:
+    def _done(self, tx: Fenced, facts: Facts, last: bool) -> None:
+        if last:
+            tx.succeed(str(facts["message"]), keep_for=self.runtime.options.task_time_to_live)
+        else:
+            tx.advance(facts)
+
+    def _allowed(self, step: Step, claim: Claim) -> TaskRecord:
         """The task as it stands now, unless it should not be worked on any more."""
         with self.runtime.catalog.read() as tx:
             task = tx.tasks.get(claim.task_id)
             why = tx.tasks.stop_requested(claim.task_id)
-        if why is not None:
+        if why is not None and step.can_be_called_off:
             raise Cancelled(why)
         if claim.attempt > self.runtime.options.max_attempts:
             raise WorkerLost(f"{claim.attempt - 1} workers fell silent while they ran this step; it was given up")
@@ -154,8 +165,7 @@ class Runner:
         if isinstance(verdict, Retry):
             log.warning("task %s: %s; next attempt in %.0f s", claim.task_id, error, verdict.delay)
             code = getattr(error, "code", "")
-            with contextlib.suppress(CatalogError), self.runtime.catalog.fenced(claim) as tx:
-                tx.retry_later(verdict.delay, code=code, message=str(error))
+            self._settle(claim, lambda tx: tx.retry_later(verdict.delay, code=code, message=str(error)))
         else:
             self._fail(flow, claim, error, verdict)
         return self._collect(claim.image_id)
@@ -163,15 +173,40 @@ class Runner:
     def _fail(self, flow: Flow, claim: Claim, error: Exception, verdict: Fail) -> None:
         # A trace helps only where the failure is ours; what the world did wrong, the sentence tells.
         log.error("task %s failed: %s", claim.task_id, verdict.message, exc_info=error if verdict.ours else None)
-        with contextlib.suppress(CatalogError), self.runtime.catalog.fenced(claim) as tx:
+
+        def failed(tx: Fenced) -> None:
             flow.undo(tx, error, verdict.code, verdict.message)
             tx.fail(code=verdict.code, message=verdict.message, keep_for=self.runtime.options.task_time_to_live)
 
+        self._settle(claim, failed)
+
     def _hand_back(self, claim: Claim, why: str) -> None:
         log.info("task %s: handed back: %s", claim.task_id, why)
-        with contextlib.suppress(CatalogError), self.runtime.catalog.fenced(claim) as tx:
-            tx.hand_back(why)
+        self._settle(claim, lambda tx: tx.hand_back(why))
         self._collect(claim.image_id)
+
+    def _settle(self, claim: Claim, change: Callable[[Fenced], None]) -> None:
+        """Write how an attempt ended. If that cannot be done, the lease runs out, and the next attempt finds out."""
+        try:
+            self._write(claim, change, patiently=False)
+        except CatalogError as error:
+            log.warning("task %s: how this attempt ended is not on record: %s", claim.task_id, error)
+
+    def _write(self, claim: Claim, change: Callable[[Fenced], None], *, patiently: bool) -> None:
+        """Apply `change` under the fence. With `patiently`, a database that is away is waited for while the lease may
+        last, or until this worker has to go: what took hours is worth it. Raises `LockLost`, `CatalogUnavailable`.
+        """
+        lease = self.runtime.lease
+        deadline = time.monotonic() + (lease.ttl if patiently else 0.0)
+        while True:
+            try:
+                with self.runtime.catalog.fenced(claim) as tx:
+                    return change(tx)
+            except CatalogUnavailable as error:
+                if self._leaving or time.monotonic() >= deadline:
+                    raise
+                log.warning("task %s: not recorded yet: %s", claim.task_id, error)
+            time.sleep(lease.progress_interval)
 
     def _collect(self, image_id: str) -> None:
         """Delete at once what became garbage; what cannot be deleted now, the sweeper tries again."""

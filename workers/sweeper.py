@@ -3,6 +3,7 @@
 import logging
 import random
 import threading
+from collections.abc import Callable
 
 from catalog.errors import CatalogError
 from flows.collect import collect
@@ -14,10 +15,20 @@ log = logging.getLogger(__name__)
 
 BATCH = 100
 
+FAREWELL = 1.0
+"""Seconds that a stop waits for a deletion."""
 
-def sweep(runtime: Runtime, dispatcher: Dispatcher, *, messages_lost: bool = False) -> int:
-    """Ring again for every task that should be worked on and is not; delete garbage that is due. Returns tasks rung
-    for. With `messages_lost`, a message that was sent is not waited for.
+
+def sweep(runtime: Runtime, dispatcher: Dispatcher) -> int:
+    """One whole round: ring, then delete garbage that is due. Returns tasks rung for."""
+    rung = ring(runtime, dispatcher)
+    collect(runtime.catalog, runtime.stores, limit=BATCH)
+    return rung
+
+
+def ring(runtime: Runtime, dispatcher: Dispatcher, *, messages_lost: bool = False) -> int:
+    """Ring again for every task that should be worked on and is not; how many. With `messages_lost`, a message that
+    was sent is not waited for.
 
     Covers lost messages, attempts that are due, workers that died (their lease ran out) and chains that broke off: the
     chain is rebuilt from the step in the row.
@@ -27,17 +38,19 @@ def sweep(runtime: Runtime, dispatcher: Dispatcher, *, messages_lost: bool = Fal
     rung = 0
     for task in due:
         flow = FLOWS.get(task.flow)
-        if flow is None or runtime.catalog.lock.busy(task.id):
-            continue
-        rung += dispatcher.send(flow, task.id, task.step)
-    collect(runtime.catalog, runtime.stores, limit=BATCH)
+        if flow is None:
+            log.warning("task %s: this version does not know the import method %s", task.id, task.flow)
+        elif not runtime.catalog.lock.busy(task.id):
+            rung += dispatcher.send(flow, task.id, task.step)
     return rung
 
 
 class Sweeper:
-    """Sweeps in a thread of its own until stopped; the period is jittered so that many sweepers spread out.
+    """Sweeps in the background until stopped; the period is jittered so that many sweepers spread out.
 
-    `messages_lost` says that no message has survived from before the start, as with an in-process broker.
+    Rings and deletes in a thread each: a store on a dead mount may hold a deletion for ever, and nothing lost would be
+    found meanwhile. `messages_lost` says that no message has survived from before the start, as with an in-process
+    broker.
     """
 
     def __init__(self, runtime: Runtime, dispatcher: Dispatcher, *, messages_lost: bool = False) -> None:
@@ -45,23 +58,34 @@ class Sweeper:
         self._dispatcher = dispatcher
         self._messages_lost = messages_lost
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+        self._bell = threading.Thread(target=self._rounds, args=(self._ring,), name="sweeper", daemon=True)
+        self._broom = threading.Thread(target=self._rounds, args=(self._collect,), name="collector", daemon=True)
 
     def start(self) -> None:
         """Begin with a sweep at once."""
-        self._thread.start()
+        self._bell.start()
+        self._broom.start()
 
     def stop(self) -> None:
-        """End after the sweep in hand."""
+        """End after the sweep in hand; a deletion that a store does not answer is not waited for."""
         self._done.set()
-        self._thread.join()
+        self._bell.join()
+        self._broom.join(FAREWELL)
 
-    def _run(self) -> None:
+    def _ring(self) -> None:
+        ring(self._runtime, self._dispatcher, messages_lost=self._messages_lost)
+        self._messages_lost = False
+
+    def _collect(self) -> None:
+        collect(self._runtime.catalog, self._runtime.stores, limit=BATCH)
+
+    def _rounds(self, work: Callable[[], None]) -> None:
         while True:
             try:
-                sweep(self._runtime, self._dispatcher, messages_lost=self._messages_lost)
-                self._messages_lost = False
+                work()
             except CatalogError as error:
                 log.warning("no sweep this time: %s", error)
+            except Exception:  # without a sweeper nothing lost is ever found: whatever it was, the next round comes
+                log.exception("a sweep failed")
             if self._done.wait(self._runtime.lease.sweep_interval * random.uniform(0.8, 1.2)):
                 return

@@ -3,8 +3,6 @@
 import gzip
 import hashlib
 import shutil
-import signal
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,7 +15,7 @@ from rich.console import Console
 
 from cli import importing, show, words
 from cli.client import Client
-from cli.demo.disk import make_disk
+from cli.demo.disk import MIB, make_disk
 from cli.demo.service import running
 from cli.demo.source import serving
 from cli.errors import ClientError
@@ -38,15 +36,18 @@ class Source:
     disk_format: str | None = None
 
 
-def play(uri: str | None, disk_format: str | None = None) -> int:
-    """Play it with our own disk, or with what is at `uri`; returns the exit status. Raises `ClientError`."""
-    # The service and the files go also when somebody ends us.
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+def play(
+    uri: str | None = None, disk_format: str | None = None, *, size: int = 64 * MIB, seconds: float = SECONDS
+) -> int:
+    """Play it with our own disk, or with what is at `uri`; returns the exit status. Raises `ClientError`.
+
+    Our own disk has `size` bytes, and its transfer takes about so many `seconds`.
+    """
     out, began = show.console(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tranship-demo-") as place:
         directory = Path(place)
         given = Source(uri, disk_format=disk_format) if uri else None
-        with _given(given) if given else _made(out, directory) as source:
+        with _given(given) if given else _made(out, directory, size, seconds) as source:
             status = _import(out, directory, source)
     if status == importing.SUCCESS:
         out.print(f"\n[bold green]Done[/] in {words.duration(time.monotonic() - began)}; nothing is left behind.")
@@ -59,19 +60,19 @@ def _given(source: Source) -> Iterator[Source]:
 
 
 @contextmanager
-def _made(out: Console, directory: Path) -> Iterator[Source]:
+def _made(out: Console, directory: Path, size: int, seconds: float) -> Iterator[Source]:
     _act(out, "A disk image")
     disk, packed = directory / "disk.img", directory / "disk.img.gz"
-    make_disk(disk)
+    make_disk(disk, size)
     with disk.open("rb") as plain:
         sha512 = hashlib.file_digest(plain, "sha512").hexdigest()
         plain.seek(0)
         with gzip.open(packed, "wb", compresslevel=1) as compressed:
             shutil.copyfileobj(plain, compressed, 1 << 20)
-    size, smaller = words.size(disk.stat().st_size), packed.stat().st_size
-    out.print(f"{size}: a GPT partition table and a FAT16 file system; as gzip {words.size(smaller)}")
-    with serving(packed, smaller / SECONDS) as uri:
-        out.print(f"served at {uri}, slowed down to {words.rate(smaller / SECONDS)}")
+    smaller = packed.stat().st_size
+    out.print(f"{words.size(size)}: a GPT partition table and a FAT16 file system; as gzip {words.size(smaller)}")
+    with serving(packed, smaller / seconds) as uri:
+        out.print(f"served at {uri}, slowed down to {words.rate(smaller / seconds)}")
         yield Source(uri, sha512, "demo", "raw")
 
 
@@ -88,7 +89,7 @@ def _import(out: Console, directory: Path, source: Source) -> int:
         _command(out, f"tranship import {source.uri}{named} {' '.join(f'--store {id}' for id in STORES)} --watch")
         image_id = importing.start(client, wanted)
         out.print(f"image {image_id}")
-        status = importing.follow(client, image_id, out, show.console(stderr=True))
+        status = importing.follow(client, image_id, out, show.console(stderr=True), outlives_us=False)
         if status == importing.SUCCESS:
             _prove(out, client, image_id, source.sha512)
             _tell(out, client, image_id)

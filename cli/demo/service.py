@@ -59,8 +59,11 @@ def running(directory: Path, configuration: str) -> Iterator[Service]:
 
 def _environment() -> dict[str, str]:
     """Ours, without any option of another service: a demonstration must not touch its database."""
-    return {
+    ours = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("TRANSHIP_") and not (name.startswith("OS_") and "__" in name)
     }
+    # This very program, also where it is not installed.
+    root = str(Path(__file__).parents[2])
+    return ours | {"PYTHONPATH": os.pathsep.join([root, *filter(None, [ours.get("PYTHONPATH")])])}

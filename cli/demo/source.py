@@ -15,10 +15,13 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
 @contextmanager
-def serving(file: Path, rate: float) -> Iterator[str]:
-    """Serve `file` at about `rate` bytes a second; yields its URL. Ranges are answered, so a broken import resumes."""
+def serving(file: Path, rate: float, port: int = 0) -> Iterator[str]:
+    """Serve `file` at about `rate` bytes a second, on a free port; yields its URL.
+
+    Ranges are answered, so that an import which breaks off is resumed.
+    """
     handler = type("Handler", (_Handler,), {"file": file, "rate": rate})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
         server.daemon_threads = True
         server.block_on_close = False
         thread = threading.Thread(target=server.serve_forever, name="source", daemon=True)

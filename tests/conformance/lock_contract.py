@@ -104,12 +104,15 @@ class LockContract:
     def test_stolen_then_returned(
         self, database: Database, keeper: Callable[[], LeaseKeeper], brief: Catalog, catalog: Catalog
     ) -> None:
-        """Given a worker that slept past its lease, when another took over, then only the other's writes count."""
+        """Given a worker that slept past its lease, when another took over, then only the other's writes count.
+
+        Both have one name, as two threads of one worker have: the fence alone tells them apart.
+        """
         _, task_id = importing(brief)
-        sleeper = brief.lock.enter(task_id, 0, "sleeper")
+        sleeper = brief.lock.enter(task_id, 0, "w")
         assert sleeper is not None
         self._outlive(brief, sleeper)
-        taker = catalog.lock.enter(task_id, 0, "taker")
+        taker = catalog.lock.enter(task_id, 0, "w")
         assert taker is not None
         assert taker.fence > sleeper.fence
         assert taker.attempt == 2

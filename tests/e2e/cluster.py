@@ -74,9 +74,8 @@ class Cluster:
 
     def call(self, method: str, path: str, expected: int, **more: Any) -> requests.Response:
         """One request to the API, whose status must be as expected."""
-        answer = requests.request(
-            method, f"{self.api.url}{path}", timeout=30, headers={"Accept": "application/json"}, **more
-        )
+        headers = {"Accept": "application/json"} | more.pop("headers", {})
+        answer = requests.request(method, f"{self.api.url}{path}", timeout=30, headers=headers, **more)
         assert answer.status_code == expected, (answer.status_code, answer.text)
         return answer
 
@@ -116,12 +115,13 @@ class Cluster:
 
     def listing(self, image_id: str) -> set[tuple[str, str]]:
         """Which files of the image lie in which store, finished or not."""
-        found = set()
-        for store in STORES:
-            for path in (self.data / "stores" / store).rglob("*"):
-                if path.is_file() and image_id in path.name:
-                    found.add((store, path.name))
-        return found
+        return {(store, path.name) for store, path in self.files() if image_id in path.name}
+
+    def files(self) -> list[tuple[str, Path]]:
+        """Every file in every store, finished or not."""
+        return [
+            (store, path) for store in STORES for path in (self.data / "stores" / store).rglob("*") if path.is_file()
+        ]
 
     def trouble(self) -> str:
         """The ends of all logs, for a failing test."""

@@ -108,11 +108,11 @@ def test_a_pool_process_is_killed(pair: tuple[Cluster, str]) -> None:
     check_success(cluster, image_id)
 
 
-def test_a_worker_is_stopped(pair: tuple[Cluster, str]) -> None:
-    """Given an import, when its worker gets SIGTERM, then it hands the import back and leaves; the other resumes."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["init system", "Ctrl-C"])
+def test_a_worker_is_stopped(pair: tuple[Cluster, str], number: signal.Signals) -> None:
+    """Given an import, when its worker is told to go, then it hands the import back and leaves; the other resumes."""
     cluster, image_id = pair
-    index = busy(cluster, image_id)
-    cluster.workers[index].stop()
+    os.kill(cluster.workers[busy(cluster, image_id)].pid, number)
     assert cluster.ended(image_id)["status"] == "success", cluster.trouble()
     assert cluster.task(image_id)["attempts"][0]["outcome"] == "handed_back"
     check_success(cluster, image_id)

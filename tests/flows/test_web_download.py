@@ -105,6 +105,8 @@ MATRIX = [
     Row("b is full", True, "queued", ("b",), (), "store_full", ("store b",), {}, (("b", "write"),)),
     Row("b is full at the end", True, "queued", ("b",), (), "store_full", ("store b",), {}, (("b", "commit"),)),
     Row("b refuses", True, "queued", ("b",), (), "store_full", ("store b",), {}, (("b", "create"),)),
+    Row("two refuse", True, "queued", ("b", "c"), (), "nothing_stored", ("store b", "; "), {},
+        (("b", "create"), ("c", "create"))),
     Row("b is full, allowed", False, "active", ("b",), ("a", "c"), None, ("store b",), {}, (("b", "write"),)),
     Row("b late, allowed", False, "active", ("b",), ("a", "c"), None, ("store b",), {}, (("b", "commit"),)),
     Row("b refuses, allowed", False, "active", ("b",), ("a", "c"), None, ("store b",), {}, (("b", "create"),)),

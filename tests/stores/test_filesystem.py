@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from stores import files
 from stores.base import CHUNK, FileBacked, StoreSpec
 from stores.errors import ObjectNotFound, StoreDenied, StoreError, StoreFull, StoreUnavailable
 from stores.filesystem import FilesystemStore
@@ -352,3 +353,34 @@ def test_a_read_error_is_translated(store: FilesystemStore, tmp_path: Path, monk
         monkeypatch.setattr(os, "read", fail)
         text = refusal(reader.read, StoreUnavailable, tmp_path)
     assert text == f"store fast: reading failed after 3 of 16 bytes: {os.strerror(errno.EIO)}"
+
+
+class TestWritingBack:
+    """The kernel is told to begin writing to disk long before the commit."""
+
+    def test_every_byte_but_the_last_few_is_announced_once(
+        self, store: FilesystemStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Given a store that announces every 8 bytes
+        announced: list[tuple[int, int]] = []
+        monkeypatch.setattr(files, "_WRITE_BACK", 8)
+        monkeypatch.setattr(os, "posix_fadvise", lambda _, start, length, advice: announced.append((start, length)))
+        # When 23 bytes come in pieces of 5 and 3
+        writer = store.create(KEY)
+        for piece in (b"01234", b"56789", b"abcde", b"fgh", b"ijklm"):
+            writer.write(piece)
+        writer.commit()
+        # Then the ranges follow each other without a gap
+        assert announced == [(0, 10), (10, 8)]
+        assert content(store, KEY) == b"0123456789abcdefghijklm"
+
+    def test_a_file_system_that_takes_no_advice_is_as_good(
+        self, store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: int) -> None:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+        monkeypatch.setattr(files, "_WRITE_BACK", 1)
+        monkeypatch.setattr(os, "posix_fadvise", refuse)
+        write(store, KEY, TEXT)
+        assert content(store, KEY) == TEXT

@@ -1,0 +1,206 @@
+"""The client commands against a service that says what the test wants."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import cli
+from tests.cli.fakes import FakeService, answer, failed, fake_service, refusal, store, succeeded
+
+IMAGE = {
+    "id": "11111111-1111-1111-1111-111111111111",
+    "name": "debian",
+    "status": "active",
+    "disk_format": "raw",
+    "size": 3 << 20,
+    "stores": "a,b",
+    "os_hash_algo": "sha256",
+    "os_hash_value": hashlib.sha256(b"data").hexdigest(),
+    "self": "/v2/images/x",
+    "tags": ["x", "y"],
+    "zeta": "custom",
+}
+AT = f"/v2/images/{IMAGE['id']}"
+ID = str(IMAGE["id"])
+
+
+@pytest.fixture
+def service() -> Iterator[FakeService]:
+    with fake_service() as fake:
+        fake.answers = {
+            "POST /v2/images": answer(201, IMAGE),
+            f"POST {AT}/import": (202, "text/html", b""),
+            f"GET {AT}/import": answer(200, succeeded() | {"attempts": []}),
+            f"GET {AT}": answer(200, IMAGE),
+            f"DELETE {AT}": (204, "text/html", b""),
+            f"DELETE {AT}/import": (202, "text/html", b""),
+            f"GET {AT}/file": (200, "application/octet-stream", b"data"),
+        }
+        yield fake
+
+
+def run(service: FakeService, *words: str) -> Result:
+    return CliRunner().invoke(cli, [*words], env={"TRANSHIP_URL": f"{service.url}/v2/"}, auto_envvar_prefix="TRANSHIP")
+
+
+def test_import(service: FakeService) -> None:
+    """Given no more than a URL, then an image of the file's name and format is made, and its id alone is on stdout."""
+    result = run(service, "import", "https://example.org/images/disk-1.qcow2.gz?token=x")
+    assert (result.exit_code, result.stdout) == (0, f"{ID}\n")
+    assert "tranship watch" in result.stderr
+    created, asked = (body for _, body in service.asked)
+    assert created == {"name": "disk-1.qcow2", "disk_format": "qcow2", "container_format": "bare"}
+    assert asked == {
+        "method": {"name": "web-download", "uri": "https://example.org/images/disk-1.qcow2.gz?token=x"},
+        "all_stores_must_succeed": True,
+    }
+
+
+def test_import_with_everything(service: FakeService) -> None:
+    """Given all options, then the bodies say all of it."""
+    words = "import http://x/y --name N --store a --store b --allow-failure --disk-format iso --container-format ovf"
+    assert run(service, *words.split()).exit_code == 0
+    created, asked = (body for _, body in service.asked)
+    assert created == {"name": "N", "disk_format": "iso", "container_format": "ovf"}
+    assert (asked["stores"], asked["all_stores_must_succeed"]) == (["a", "b"], False)
+
+
+def test_import_into_an_image(service: FakeService) -> None:
+    """Given an image, then none is made."""
+    run(service, "import", "http://x/y", "--image", ID, "--all-stores")
+    ((what, asked),) = service.asked
+    assert what == f"POST {AT}/import"
+    assert asked["all_stores"] is True
+
+
+def test_a_refused_import_leaves_no_image(service: FakeService) -> None:
+    """Given that the import is refused, then the image made for it goes, and the service's reason is said."""
+    service.answers[f"POST {AT}/import"] = refusal(400, "URI http://x/y does not pass filtering: host x.")
+    result = run(service, "import", "http://x/y")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"tranship: {service.url} answered 400 Bad Request: URI http://x/y does not pass filtering: host x.\n"
+    )
+    assert service.asked[-1][0] == f"DELETE {AT}"
+
+
+def test_an_image_left_behind_is_named(service: FakeService) -> None:
+    """Given that it cannot be deleted either, then its id is said; an image that was there before is left alone."""
+    service.answers[f"POST {AT}/import"] = refusal(400, "No.")
+    del service.answers[f"DELETE {AT}"]
+    assert f"The empty image {ID} is left behind." in run(service, "import", "http://x/y").stderr
+    assert "left behind" not in run(service, "import", "http://x/y", "--image", ID).stderr
+
+
+def test_import_and_watch(service: FakeService) -> None:
+    """Given --watch, then the exit status is the import's."""
+    result = run(service, "import", "http://x/y", "--watch")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"image {ID}\n")
+    service.answers[f"GET {AT}/import"] = answer(200, failed("It broke.", [store("a", "undone")]))
+    result = run(service, "import", "http://x/y", "--watch")
+    assert result.exit_code == 1
+    assert result.stderr == "The import failed: It broke.\n"
+
+
+def test_show(service: FakeService) -> None:
+    """Given an image, then it is shown with what matters first, and without links; as JSON it is what was answered."""
+    lines = run(service, "show", ID).stdout.splitlines()
+    assert lines[0].split() == ["id", ID]
+    assert "3.0 MiB (3145728)" in "\n".join(lines)
+    assert not [line for line in lines if line.startswith("self") or line.endswith(" ")]
+    assert [line.split()[0] for line in lines[-2:]] == ["tags", "zeta"]
+    assert json.loads(run(service, "show", ID, "--json").stdout) == IMAGE
+
+
+def test_list_follows_pages(service: FakeService) -> None:
+    """Given more images than the server gives at once, then the pages are followed, up to the limit."""
+    page = {"images": [IMAGE, IMAGE], "next": "/v2/more"}
+    service.answers |= {"GET /v2/images": answer(200, page), "GET /v2/more": answer(200, page)}
+    assert len(run(service, "list", "--limit", "3", "--status", "active").stdout.splitlines()) == 1 + 3
+    assert service.asked[0][0] == "GET /v2/images?limit=3&status=active"
+
+
+def test_tasks_and_stores(service: FakeService) -> None:
+    """Given tasks and stores, then there is a line for each."""
+    task = {"id": "t1", "status": "success", "created_at": "2026-11-22T10:00:00.5", "updated_at": "", "message": "done"}
+    attempt = {
+        "step": "transfer",
+        "number": 1,
+        "outcome": "handed_back",
+        "started_at": "2026-11-22T10:00:00Z",
+        "ended_at": None,
+        "message": "stop",
+    }
+    service.answers |= {
+        f"GET {AT}/tasks": answer(200, {"tasks": [task]}),
+        f"GET {AT}/import": answer(200, succeeded() | {"attempts": [attempt]}),
+        "GET /v2/info/stores": answer(
+            200, {"stores": [{"id": "a", "default": "true"}, {"id": "w", "read-only": "true"}]}
+        ),
+    }
+    shown = run(service, "tasks", ID).stdout
+    assert "t1  success  2026-11-22 10:00:00" in shown
+    assert "transfer  1        handed back  2026-11-22 10:00:00         stop" in shown
+    stores = run(service, "stores").stdout.splitlines()
+    assert [line.split() for line in stores[1:]] == [["a", "yes"], ["w", "yes"]]
+
+
+def test_cancel_and_delete(service: FakeService) -> None:
+    """Given an image, then both are one request."""
+    assert run(service, "cancel", ID).exit_code == 0
+    assert run(service, "delete", ID).exit_code == 0
+    assert [what for what, _ in service.asked] == [f"DELETE {AT}/import", f"DELETE {AT}"]
+
+
+def test_download(service: FakeService, tmp_path: Path) -> None:
+    """Given data whose hash is the image's, then it is in the file; `-` is stdout."""
+    assert run(service, "download", ID, str(tmp_path / "x")).exit_code == 0
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("x", b"data")]
+    assert run(service, "download", ID, "-").stdout == "data"
+
+
+@pytest.mark.parametrize("harm", ["cut short", "changed", "unwritable"])
+def test_a_bad_download_leaves_nothing(service: FakeService, tmp_path: Path, harm: str) -> None:
+    """Given data that is cut short or another's, or a file that cannot be, then no file is there; why is said."""
+    target = tmp_path / "x"
+    service.short = 2 if harm == "cut short" else 0
+    if harm == "changed":
+        service.answers[f"GET {AT}/file"] = (200, "application/octet-stream", b"DATA")
+    elif harm == "unwritable":
+        target = tmp_path / "missing" / "x"
+    result = run(service, "download", ID, str(target))
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_are_one_sentence(service: FakeService) -> None:
+    """Given an answer that is none, then the sentence names URL and status; nobody there, then the URL."""
+    service.answers["GET /v2/info/stores"] = (200, "text/plain", b"hello")
+    assert "answered 200, but not with JSON" in run(service, "stores").stderr
+    service.answers["GET /v2/info/stores"] = (502, "text/html", b"<h1>proxy</h1>")
+    assert run(service, "stores").stderr == f"tranship: {service.url} answered 502 Bad Gateway\n"
+    result = CliRunner().invoke(cli, ["stores", "--url", "http://127.0.0.1:1"])
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "tranship: http://127.0.0.1:1 does not answer: Connection refused\n",
+    )
+
+
+def test_no_proxy_for_this_machine(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a proxy in the environment, then a service on loopback is asked without it."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    service.answers["GET /v2/info/stores"] = answer(200, {"stores": []})
+    assert run(service, "stores").exit_code == 0
+
+
+def test_an_option_from_the_environment(service: FakeService) -> None:
+    """Given TRANSHIP_IMPORT_NAME, then it is the name."""
+    env = {"TRANSHIP_URL": service.url, "TRANSHIP_IMPORT_NAME": "env"}
+    CliRunner().invoke(cli, ["import", "http://x/y"], env=env, auto_envvar_prefix="TRANSHIP")
+    assert service.asked[0][1]["name"] == "env"

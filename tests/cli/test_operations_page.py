@@ -1,0 +1,26 @@
+"""docs/operations.md names every option there is, and no other."""
+
+import re
+from pathlib import Path
+
+import settings
+from cli.main import cli
+
+PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+
+STORE_OPTIONS = {*settings._STORE_OPTIONS, "store_description", "weight"}
+
+
+def test_every_option_is_there() -> None:
+    """Given all options, then each stands in a table; and what stands in the first columns there is an option."""
+    options = {option.name for section in settings._OPTIONS.values() for option in section} | STORE_OPTIONS
+    tables = PAGE[PAGE.index("### Options") : PAGE.index("## Starting")]
+    named = set(re.findall(r"`([a-z0-9]+(?:_[a-z0-9]+)+|data|eager|weight|workers|threads|connection)`", tables))
+    assert options - named == set()
+    assert named - options - {"os_hash_value", "https_proxy"} == set()
+
+
+def test_every_command_that_is_named_exists() -> None:
+    """Given the commands on the page, then the command line has them."""
+    named = {words.split()[0] for words in re.findall(r"tranship ((?!<)[a-z]+(?: [a-z]+)?)", PAGE)}
+    assert named - set(cli.commands) == set()

@@ -1,0 +1,104 @@
+"""python-glanceclient's command `glance`, as its users type it."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.clients.job import DATA, REFUSED_URI, SUFFIXES, Job
+
+pytestmark = [pytest.mark.e2e, pytest.mark.clients, pytest.mark.timeout(300)]
+
+FORMATS = ("--disk-format", "raw", "--container-format", "bare")
+WEB_DOWNLOAD = ("--import-method", "web-download", "--uri")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_import(job: Job, tmp_path: Path, suffix: str) -> None:
+    """Given a URL, when one command imports it, then all other commands tell of it, and it comes back whole."""
+    glance = job.glance(suffix)
+    made = glance("image-create-via-import", "--name", "g", *WEB_DOWNLOAD, job.uri, "--stores", "a,b", *FORMATS)
+    image_id = made.properties["id"]
+    assert made.properties["status"] in ("importing", "active")
+    assert job.cluster.ended(image_id)["status"] == "success", job.cluster.trouble()
+
+    shown = glance("image-show", image_id).properties
+    assert (shown["status"], shown["size"], shown["stores"]) == ("active", str(len(DATA)), "a,b")
+    assert shown["os_hash_value"] == hashlib.sha512(DATA).hexdigest()
+    assert shown["checksum"] == hashlib.md5(DATA).hexdigest()
+    assert shown["os_glance_failed_import"] == shown["os_glance_importing_to_stores"] == ""
+    (task,) = glance("image-tasks", image_id).rows
+    assert (task["Status"], task["Message"]) == ("success", "Copied 3 MiB to a, b.")
+    assert glance("image-list", "--include-stores").rows == [{"ID": image_id, "Name": "g", "Stores": "a,b"}]
+
+    glance("image-download", image_id, "--file", str(tmp_path / "saved"))
+    assert (tmp_path / "saved").read_bytes() == DATA
+    glance("image-delete", image_id)
+    assert glance("image-list").rows == []
+
+
+def test_from_a_terminal(job: Job) -> None:
+    """Given a user at a terminal, when an image is created and then imported, then the image goes to all stores."""
+    glance = job.glance(terminal=True)
+    image_id = glance("image-create", "--name", "t", *FORMATS).properties["id"]
+    assert job.cluster.image(image_id)["status"] == "queued"
+    glance("image-import", image_id, *WEB_DOWNLOAD, job.uri, "--all-stores", "true")
+    assert job.cluster.ended(image_id)["status"] == "success", job.cluster.trouble()
+    assert glance("image-show", image_id).properties["stores"] == "a,b,c"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_is_offered(job: Job, suffix: str) -> None:
+    """Given the service, when a client asks what it can do, then it learns of the methods and of the stores."""
+    glance = job.glance(suffix)
+    assert json.loads(glance("import-info").properties["import-methods"])["value"] == ["web-download"]
+    stores = json.loads(glance("stores-info").properties["stores"])
+    assert stores == [{"id": "a", "default": "true"}, {"id": "b"}, {"id": "c"}]
+    detailed = json.loads(glance("stores-info", "--detail").properties["stores"])
+    assert [(store["id"], store["type"]) for store in detailed] == [("a", "file"), ("b", "file"), ("c", "file")]
+
+
+def test_an_import_that_fails(job: Job) -> None:
+    """Given a URL without an image, when it is imported, then the image and its task tell which stores, and why."""
+    glance = job.glance()
+    made = glance("image-create-via-import", *WEB_DOWNLOAD, job.absent, "--stores", "a,b", *FORMATS)
+    image_id = made.properties["id"]
+    assert job.cluster.ended(image_id)["status"] == "failure"
+
+    shown = glance("image-show", image_id).properties
+    assert (shown["status"], shown["os_glance_failed_import"]) == ("queued", "a,b")
+    assert "os_glance_import_task" not in shown
+    (task,) = glance("image-tasks", image_id).rows
+    assert (task["Status"], task["Message"]) == ("failure", f"{job.absent} answered 404 Not Found")
+
+
+def test_a_refused_uri(job: Job) -> None:
+    """Given a URL inside the cloud, when it is imported, then the command fails with the reason, and nothing begins."""
+    glance = job.glance()
+    image_id = glance("image-create", *FORMATS).properties["id"]
+    said = glance("image-import", image_id, *WEB_DOWNLOAD, REFUSED_URI, status=1)
+    assert said.err.strip() == (
+        f"HTTP 400 Bad Request: URI {REFUSED_URI} does not pass filtering: its host leads to a link-local address"
+    )
+    assert glance("image-show", image_id).properties["status"] == "queued"
+    assert job.cluster.call("GET", f"/v2/images/{image_id}/tasks", 200).json() == {"tasks": []}
+
+
+def test_what_is_not_there(job: Job) -> None:
+    """Given ids that name nothing, then the command fails and says so."""
+    glance = job.glance()
+    said = glance("image-show", "nope", status=1)
+    assert said.err.strip() == "HTTP 404 Not Found: No image found with ID nope"
+    said = glance("image-create-via-import", *WEB_DOWNLOAD, job.uri, "--stores", "a,zz", *FORMATS, status=1)
+    assert "Store 'zz' is not valid for this cloud" in said.err
+    assert glance("image-list").rows == []
+
+
+def test_another_method_is_refused_by_the_client(job: Job, tmp_path: Path) -> None:
+    """Given a method that this version does not offer, then the client has learnt it from us and does not even ask."""
+    (tmp_path / "image").write_bytes(DATA)
+    glance = job.glance(terminal=True)
+    words = ("--import-method", "glance-direct", "--file", str(tmp_path / "image"))
+    said = glance("image-create-via-import", *words, *FORMATS, status=1)
+    assert "Import method 'glance-direct' is not valid for this cloud" in said.err

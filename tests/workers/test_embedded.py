@@ -1,0 +1,170 @@
+"""The worker of threads as `tranship serve` runs it: in-process messages, several imports at once, a clean end."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.dispatch import Dispatcher, celery_app
+from flows.options import BrokerOptions
+from stores.wrappers import Call
+from tests.flows.service import Service, eager_service
+from tests.servers import wait_until
+from workers.app import EmbeddedWorker
+
+LONG = 3600.0
+"""Seconds that no test waits: what depends on it does not happen here."""
+
+PATIENCE = 60.0
+"""Seconds to wait for what must happen, on a machine that may be busy."""
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """A service whose requests ring through `memory://`; nobody listens yet, and no sweeper comes a second time."""
+    own: dict[str, Any] = {
+        "eager": False,
+        "progress_interval": 0.05,
+        "http_idle_timeout": LONG,
+        "resend_after": LONG,
+        "sweep_interval": LONG,
+        "lease_ttl": LONG,
+    }
+    with eager_service(tmp_path / "data", **own) as made:
+        yield replace(made, dispatcher=Dispatcher(celery_app(BrokerOptions())))
+
+
+class Unheard(Dispatcher):
+    """A doorbell out of everybody's hearing."""
+
+    def _ring(self, signature: object, about: str) -> bool:
+        return True
+
+
+@contextmanager
+def working(service: Service, concurrency: int = 2) -> Iterator[EmbeddedWorker]:
+    """A worker that consumes until the block ends, with an application of its own; it must have ended by then."""
+    worker = EmbeddedWorker(service.runtime, celery_app(BrokerOptions()), concurrency=concurrency)
+    worker.start()
+    try:
+        yield worker
+    finally:
+        assert worker.stop(PATIENCE)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    assert wait_until(condition, PATIENCE, pause=0.02)
+
+
+def ended(service: Service, *task_ids: str) -> None:
+    """Wait until the tasks have succeeded and are let go of."""
+    until(lambda: all(not service.task(task_id).live for task_id in task_ids))
+    for task_id in task_ids:
+        assert service.task(task_id).status == "success", service.task(task_id).message
+
+
+def test_an_import_from_the_message_to_the_last_row(service: Service) -> None:
+    """Given a worker that consumes, when an import is asked for, then it is done without anybody's help."""
+    image = service.image()
+    with working(service):
+        task_id = service.ask(image, stores=("a", "b", "c"))
+        ended(service, task_id)
+        until(lambda: service.look(image).import_task is None)
+    with service.runtime.catalog.read() as tx:
+        assert [attempt.outcome for attempt in tx.tasks.attempts(task_id)] == ["done", "done", "done"]
+    service.assert_clean(image)
+
+
+def test_what_was_asked_for_before_the_start_is_done_after_it(service: Service) -> None:
+    """Given an import on record whose message nobody heard, when a worker starts, then its first sweep sees to it."""
+    image = service.image()
+    task_id = replace(service, dispatcher=Unheard(service.dispatcher.app)).ask(image)
+    with working(service):
+        ended(service, task_id)
+    service.assert_clean(image)
+
+
+def test_several_imports_at_once(service: Service) -> None:
+    """Given a worker for three, when three imports are asked for, then all three are under way at the same time."""
+    together = threading.Barrier(3, timeout=PATIENCE)
+
+    def meet(_: Call, go: Callable[[], Any]) -> Any:
+        together.wait()
+        return go()
+
+    service.fail("a", "create", meet)
+    images = [service.image() for _ in range(3)]
+    with working(service, concurrency=3):
+        ended(service, *[service.ask(image) for image in images])
+    assert not together.broken
+    for image in images:
+        service.assert_clean(image)
+
+
+def test_more_imports_than_threads(service: Service) -> None:
+    """Given a worker for two, when seven imports are asked for, then never more than two run, and all get done."""
+    running = threading.Semaphore(2)
+
+    def count(_: Call, go: Callable[[], Any]) -> Any:
+        assert running.acquire(blocking=False), "a third one runs"
+        try:
+            return go()
+        finally:
+            running.release()
+
+    service.fail("a", "write", count)
+    images = [service.image() for _ in range(7)]
+    with working(service):
+        ended(service, *[service.ask(image) for image in images])
+    for image in images:
+        service.assert_clean(image)
+
+
+def test_a_stop_hands_back_and_the_next_start_resumes(service: Service) -> None:
+    """Given an import whose source has fallen silent, when the worker stops, then the import is handed back although
+    nothing arrives; and a new worker's first sweep takes it up.
+    """
+    service.origin.stall_after = 70_000
+    image = service.image()
+    with working(service) as first:
+        task_id = service.ask(image, stores=("a", "b"))
+        until(lambda: service.task(task_id).attempt == 1)
+        until(lambda: len(service.origin.asked) == 1)
+        assert first.stop(PATIENCE)
+        waiting = service.task(task_id)
+        assert (waiting.status, waiting.attempt, waiting.sent_at) == ("processing", 0, None)
+        assert service.look(image).status == "importing"
+        assert service.kept() == {"a": [], "b": [], "c": []}
+    service.origin.stall_after = None
+    with working(service):
+        ended(service, task_id)
+    with service.runtime.catalog.read() as tx:
+        assert tx.tasks.attempts(task_id)[0].outcome == "handed_back"
+    service.assert_clean(image)
+
+
+def test_nothing_begins_once_it_hands_back(service: Service) -> None:
+    """Given a worker that is about to leave, when an import is asked for, then it waits on record for the next one."""
+    image = service.image()
+    with working(service) as leaving:
+        assert leaving.hand_back(PATIENCE)
+        task_id = service.ask(image)
+        assert service.task(task_id).attempt == 0
+    assert (service.task(task_id).status, service.task(task_id).attempt) == ("pending", 0)
+    with working(service):
+        ended(service, task_id)
+    service.assert_clean(image)
+
+
+def test_no_thread_is_left(service: Service) -> None:
+    """Given a worker that has imported, when it was stopped, then every thread that it made is gone."""
+    before = set(threading.enumerate())
+    with working(service, concurrency=3):
+        ended(service, *[service.ask(service.image()) for _ in range(3)])
+    # What the source's server runs per connection is not the worker's, and ends by itself.
+    until(lambda: set(threading.enumerate()) <= before)
