@@ -61,22 +61,22 @@ class TestFilesystemWithoutHardLinks(TestFilesystem):
         monkeypatch.setattr(os, "link", refuse)
 
 
+@pytest.fixture(scope="module")
+def s3_store(swift_server: SwiftServer) -> S3Store:
+    """One for all tests: making its client takes longer than most of them."""
+    options = swift_server.options(swift_server.create_bucket())
+    return S3Store.from_spec(StoreSpec("s3", "s3", options=options))
+
+
 class TestS3(StoreContract):
-    @pytest.fixture(scope="class")
-    def bucket(self, swift_server: SwiftServer) -> str:
-        return swift_server.create_bucket()
-
-    @pytest.fixture(scope="class")
-    def one_for_all(self, swift_server: SwiftServer, bucket: str) -> S3Store:
-        return S3Store.from_spec(StoreSpec("s3", "s3", options=swift_server.options(bucket)))
-
     @pytest.fixture
-    def store(self, swift_server: SwiftServer, bucket: str, one_for_all: S3Store) -> Iterator[S3Store]:
-        yield one_for_all
+    def store(self, swift_server: SwiftServer, s3_store: S3Store) -> Iterator[S3Store]:
+        yield s3_store
         # Whatever a test did, every session it ended took its upload along.
+        bucket = s3_store.options.bucket
         assert swift_server.open_uploads(bucket) == []
         for key in swift_server.objects(bucket):
-            one_for_all.delete(key)
+            s3_store.delete(key)
 
 
 class TestHttp(ReadableContract):

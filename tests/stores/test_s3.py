@@ -14,7 +14,9 @@ import pytest
 
 from stores.base import StoreSpec
 from stores.errors import (
+    ObjectExists,
     ObjectNotFound,
+    SessionEnded,
     StoreDenied,
     StoreError,
     StoreMisconfigured,
@@ -185,6 +187,31 @@ class TestBusyServers:
         assert f" {len(got)} of" in str(caught.value)
         assert 0 < len(got) < len(DATA)
         assert bytes(got) + content(store, KEY, len(got)) == DATA
+
+
+class TestOtherProcesses:
+    """Whatever another process does between our last look at the key and our commit, the server decides."""
+
+    def test_one_that_commits_first(self, make: Make, gate: Gate) -> None:
+        other = make().create(KEY)
+        other.write(b"theirs")
+        gate.fault = self._at_our_commit(other.commit)
+        with pytest.raises(ObjectExists):
+            write(make(gate.url), KEY, TEXT)
+        assert content(make(), KEY) == b"theirs"
+
+    def test_one_that_deletes_the_key(self, make: Make, gate: Gate) -> None:
+        gate.fault = self._at_our_commit(lambda: make().delete(KEY))
+        with pytest.raises(SessionEnded):
+            write(make(gate.url), KEY, TEXT)
+        assert_nothing_at(make(), KEY)
+
+    def _at_our_commit(self, call: Callable[[], object]) -> Callable[[Asked], None]:
+        def hold(asked: Asked) -> None:
+            if asked.completes:
+                call()
+
+        return hold
 
 
 class TestDeadServers:
