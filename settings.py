@@ -8,6 +8,7 @@ roots read this module.
 """
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ log = logging.getLogger(__name__)
 
 EMBEDDED_STORES = ("a", "b", "c")
 """What there is to try with when no store is configured."""
+
+
+_REASON = re.compile(r"LocationInfo\(location=.*?, detail='(?P<where>.*?)'\) is not valid: (?P<why>.*)", re.DOTALL)
+"""How oslo.config says where a value comes from and what is wrong with it; people need the file or variable alone."""
 
 
 class BadSettings(Exception):
@@ -105,8 +110,9 @@ def _named(section: str, option: str) -> Iterator[None]:
             f"[{section}] {option} refers to an option that does not exist; a $ is written as $$"
         ) from None
     except (cfg.Error, ValueError) as error:
-        # oslo.config says where it found the value in words of its own; the reason comes last.
-        raise BadSettings(f"[{section}] {option}: {str(error).rpartition(' is not valid: ')[2]}") from error
+        found = _REASON.search(str(error))
+        where, why = (f" ({found['where']})", found["why"]) if found else ("", str(error))
+        raise BadSettings(f"[{section}] {option}{where}: {why}") from error
 
 
 def _frozen(conf: Any) -> Settings:

@@ -274,9 +274,9 @@ def test_what_makes_no_sense_is_refused_by_name(load: Callable[[str], Settings],
 
 
 def test_a_bad_option_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given a bad value in the environment, then the refusal names the option."""
+    """Given a bad value in the environment, then the refusal names the option and the variable."""
     monkeypatch.setenv("OS_TRANSHIP__WORKER_CONCURRENCY", "0")
-    with pytest.raises(BadSettings, match=r"\[tranship\] worker_concurrency"):
+    with pytest.raises(BadSettings, match=r"^\[tranship\] worker_concurrency \(OS_TRANSHIP__WORKER_CONCURRENCY\): "):
         settings.load()
 
 

@@ -148,6 +148,29 @@ def test_a_stop_hands_back_and_the_next_start_resumes(service: Service) -> None:
     service.assert_clean(image)
 
 
+def test_a_hand_back_tells_whether_work_is_still_in_hand(service: Service) -> None:
+    """Given an import that is held up where it cannot hear, when the worker hands back, then it says that it has not
+    yet; and once the import can hear, that it has.
+    """
+    busy, go_on = threading.Event(), threading.Event()
+
+    def wait(_: Call, go: Callable[[], Any]) -> Any:
+        busy.set()
+        assert go_on.wait(PATIENCE)
+        return go()
+
+    service.fail("a", "write", wait)
+    with working(service) as worker:
+        task_id = service.ask(service.image())
+        assert busy.wait(PATIENCE)
+        assert not worker.hand_back(0.0)
+        go_on.set()
+        assert worker.hand_back(PATIENCE)
+        task = service.task(task_id)
+    assert (task.status, task.attempt, task.sent_at) == ("processing", 0, None)
+    assert service.kept()["a"] == []
+
+
 def test_nothing_begins_once_it_hands_back(service: Service) -> None:
     """Given a worker that is about to leave, when an import is asked for, then it waits on record for the next one."""
     image = service.image()

@@ -1,0 +1,85 @@
+"""What the tests of the runner and the sweeper share: a task nobody was told of, and a pause in mid-transfer."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from flows.dispatch import Dispatcher
+from flows.flow import ImportRequest
+from flows.methods import FLOWS
+from flows.submit import Requester, submit
+from stores.wrappers import Call
+from tests.flows.service import Service
+from workers.runner import Runner
+from workers.sweeper import sweep
+
+RESEND = 30.0
+LATER = RESEND + 1.0
+"""Seconds after which a message counts as lost, and a lease of 2 s as ended."""
+
+STEPS = [step.name for step in FLOWS["web-download"].steps]
+
+
+class NoBroker(Dispatcher):
+    """A doorbell that is never heard; counts how often it was rung."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service.dispatcher.app)
+        self.rung: list[str] = []
+
+    def _ring(self, signature: object, about: str) -> bool:
+        self.rung.append(about)
+        return True
+
+
+def ask(service: Service, stores: tuple[str, ...] = ("a", "b")) -> tuple[Any, str]:
+    """An image and the task that imports it, which no message has told anybody of."""
+    image = service.image()
+    request = ImportRequest("web-download", uri=service.origin.url("/image"), stores=stores)
+    return image, submit(service.runtime, NoBroker(service), image, request, Requester())
+
+
+def sweep_soon(service: Service) -> None:
+    """Sweep as if the time to send again had passed."""
+    service.runtime.catalog.database.skew += LATER
+    sweep(service.runtime, service.dispatcher)
+
+
+class Slow:
+    """A store hook that lets the test act while a transfer is under way."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.go_on = threading.Event()
+
+    def __call__(self, call: Call, go: Callable[[], Any]) -> Any:
+        self.entered.set()
+        assert self.go_on.wait(30)
+        return go()
+
+
+def in_mid_transfer(service: Service, act: Callable[[Any, str, Runner], None]) -> tuple[Any, str]:
+    """Run a transfer in a thread, `act` while its first chunk is being written, and wait for its end."""
+    slow = Slow()
+    service.fail("a", "write", slow)
+    image, task_id = ask(service)
+    runner = Runner(service.runtime, "w")
+    thread = threading.Thread(target=runner.run, args=(task_id, "transfer"))
+    thread.start()
+    assert slow.entered.wait(30)
+    act(image, task_id, runner)
+    slow.go_on.set()
+    thread.join(30)
+    assert not thread.is_alive()
+    service.faulty["a"].hooks.clear()
+    return image, task_id
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Poll until it holds; a bounded number of times."""
+    pause = threading.Event()
+    for _ in range(600):
+        if condition():
+            return
+        pause.wait(0.05)
+    raise AssertionError("it never came true")

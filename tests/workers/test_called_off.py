@@ -1,0 +1,87 @@
+"""Work that is called off: cancelled, its image deleted, or handed back by a worker that has to go."""
+
+from typing import Any
+
+import pytest
+
+from tests.flows.service import Service
+from tests.workers.desk import ask, in_mid_transfer, wait_for
+from workers.runner import Runner
+from workers.sweeper import sweep
+
+
+def test_cancel(service: Service) -> None:
+    """Given a running transfer, when it is cancelled, then it stops, says so, and leaves nothing."""
+
+    def cancel(_image: Any, task_id: str, runner: Runner) -> None:
+        with service.runtime.catalog.begin() as tx:
+            assert tx.tasks.cancel(task_id)
+        wait_for(lambda: any(monitor.stop for monitor in runner._running))
+
+    image, task_id = in_mid_transfer(service, cancel)
+    task = service.task(task_id)
+    assert (task.status, task.error_code) == ("failure", "cancelled")
+    assert "cancelled" in task.message
+    assert service.look(image).status == "queued"
+    service.assert_clean(image)
+
+
+def test_image_deleted_in_mid_import(service: Service) -> None:
+    """Given a running transfer, when the image is deleted, then the work ends and not a byte stays (§1.8 [R])."""
+
+    def delete(image: Any, _task_id: str, runner: Runner) -> None:
+        service.runtime.catalog.delete_image(image.id)
+        wait_for(lambda: any(monitor.stop for monitor in runner._running))
+
+    _, task_id = in_mid_transfer(service, delete)
+    assert service.task(task_id).status == "failure"
+    assert "deleted" in service.task(task_id).message
+    assert service.kept() == {"a": [], "b": [], "c": []}
+
+
+def test_hand_back(service: Service) -> None:
+    """Given a running transfer, when the worker has to go, then another resumes, and the attempt does not count."""
+
+    def leave(_image: Any, _task_id: str, runner: Runner) -> None:
+        runner.hand_back_all("the node is drained")
+
+    image, task_id = in_mid_transfer(service, leave)
+    task = service.task(task_id)
+    assert (task.status, task.attempt, task.sent_at) == ("processing", 0, None)
+    assert service.kept()["a"] == []
+    assert sweep(service.runtime, service.dispatcher) == 1
+    assert service.task(task_id).status == "success"
+    with service.runtime.catalog.read() as tx:
+        assert tx.tasks.attempts(task_id)[0].outcome == "handed_back"
+    service.assert_clean(image)
+
+
+def test_too_late_to_cancel(service: Service) -> None:
+    """Given an image that is active already, when its import is cancelled before its last step, then it stays whole."""
+    image, task_id = ask(service)
+    runner = Runner(service.runtime, "w")
+    assert runner.run(task_id, "transfer")
+    assert runner.run(task_id, "publish")
+    with service.runtime.catalog.begin() as tx:
+        tx.tasks.cancel(task_id)
+    assert runner.run(task_id, "finish")
+    now = service.look(image)
+    assert (now.status, now.failed, now.importing_to) == ("active", (), ())
+    assert service.task(task_id).status == "success"
+    service.assert_clean(image)
+
+
+@pytest.mark.parametrize("action", ["cancel", "delete"])
+def test_called_off_before_it_is_published(service: Service, action: str) -> None:
+    """Given bytes that are stored, when the import is called off before they are published, then they go."""
+    image, task_id = ask(service)
+    runner = Runner(service.runtime, "w")
+    assert runner.run(task_id, "transfer")
+    if action == "delete":
+        service.runtime.catalog.delete_image(image.id)
+    else:
+        with service.runtime.catalog.begin() as tx:
+            tx.tasks.cancel(task_id)
+    assert not runner.run(task_id, "publish")
+    assert (service.task(task_id).status, service.task(task_id).error_code) == ("failure", "cancelled")
+    assert service.kept() == {"a": [], "b": [], "c": []}
