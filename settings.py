@@ -128,6 +128,7 @@ def _frozen(conf: Any) -> Settings:
             redis_url=_redis_url(own),
             ttl=own.lease_ttl,
             progress_interval=own.progress_interval,
+            stall_timeout=own.stall_timeout,
             resend_after=own.resend_after,
             sweep_interval=own.sweep_interval,
             orphan_grace=own.orphan_grace,
@@ -142,6 +143,7 @@ def _frozen(conf: Any) -> Settings:
             max_attempts=own.max_attempts,
             retry_base=own.retry_base,
             retry_cap=own.retry_cap,
+            store_idle_timeout=own.store_idle_timeout,
         ),
         api=ApiOptions(
             auth_strategy=own.auth_strategy,
@@ -349,12 +351,16 @@ _OPTIONS: dict[str, list[Any]] = {
         cfg.StrOpt("redis_url", default="", secret=True, help="Redis of the lease keeper, if it is not the broker."),
         _seconds("lease_ttl", 60.0, "How long a silent worker keeps an image.", 0.5),
         _seconds("progress_interval", 1.0, "How often progress is written and cancelling is noticed.", 0.05),
+        _seconds(
+            "stall_timeout", 900.0, "How long an import may stand still before its worker gives up the lease.", 0.1
+        ),
         _seconds("resend_after", 60.0, "When an unanswered message is sent again.", 0.1),
         _seconds("sweep_interval", 10.0, "How often a worker looks for lost work and garbage.", 0.1),
         _seconds("orphan_grace", 3600.0, "How long deleted objects are looked for again."),
         cfg.IntOpt("max_attempts", default=5, min=1, help="Tries of a step before the import fails."),
         _seconds("retry_base", 5.0, "Delay before the second try; it doubles."),
         _seconds("retry_cap", 300.0, "Longest delay between tries."),
+        _seconds("store_idle_timeout", 60.0, "Longest time that one call to a store on a network may take.", 0.1),
         cfg.BoolOpt("md5_checksum", default=True, help="Also fill the legacy md5 `checksum`."),
         cfg.IntOpt("max_expansion_ratio", default=500, min=1, help="Bytes out per byte in of a compressed image."),
         _texts("allowed_networks", [], help="Private networks (CIDR) that web-download may reach."),

@@ -12,6 +12,7 @@ from catalog.engine import Database, broken_rule
 from catalog.errors import Conflict, Duplicate, NotFound, Protected
 from catalog.listing import ImageQuery, page_of
 from catalog.objects import discard
+from catalog.tasks import call_off
 
 IMPORTING = ("pending", "copying")
 
@@ -156,12 +157,7 @@ class Images:
         if deleted.protected:
             # The transaction that raises is rolled back.
             raise Protected(f"Image {image_id} is protected and cannot be deleted.")
-        task = t.tasks.c
-        self._connection.execute(
-            update(t.tasks)
-            .where(task.image_id == image_id, task.status.in_(("pending", "processing")))
-            .values(cancel_requested=True, next_attempt_at=None, sent_at=None)
-        )
+        call_off(self._connection, t.tasks.c.image_id == image_id)
         self._connection.execute(delete(t.locations).where(t.locations.c.image_id == image_id))
         located = and_(t.objects.c.image_id == image_id, t.objects.c.state == "located")
         discard(self._connection, self._database, located, grace=grace)

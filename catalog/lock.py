@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, tru
 from catalog import tables as t
 from catalog.engine import Database, isoformat
 from catalog.errors import LockHeld, LockLost, NotFound
+from catalog.tasks import LIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +361,7 @@ def _runnable(task_id: str, step: int, now: ColumnElement[int]) -> ColumnElement
     return and_(
         task.id == task_id,
         task.step == step,
-        task.status.in_(("pending", "processing")),
+        task.status.in_(LIVE),
         or_(task.next_attempt_at.is_(None), task.next_attempt_at <= now),
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, insert, or_, select, update
 
 from catalog import tables as t
 from catalog.engine import Database
@@ -163,25 +163,23 @@ class Tasks:
     def of_image(self, image_id: str) -> list[TaskRecord]:
         """The image's tasks that are not forgotten yet, oldest first (http-api §6.3)."""
         task = t.tasks.c
-        kept = or_(task.expires_at.is_(None), task.expires_at > self._database.now())
-        rows = self._connection.execute(
-            select(t.tasks).where(task.image_id == image_id, kept).order_by(task.created_at, task.id)
-        ).all()
+        rows = self._connection.execute(self._remembered(image_id).order_by(task.created_at, task.id)).all()
         return self._whole(rows)
 
     def newest(self, image_id: str) -> TaskRecord:
         """The image's task that was asked for last. Raises `NotFound` when it has none, or none is remembered."""
         task = t.tasks.c
-        kept = or_(task.expires_at.is_(None), task.expires_at > self._database.now())
         rows = self._connection.execute(
-            select(t.tasks)
-            .where(task.image_id == image_id, kept)
-            .order_by(task.created_at.desc(), task.id.desc())
-            .limit(1)
+            self._remembered(image_id).order_by(task.created_at.desc(), task.id.desc()).limit(1)
         ).all()
         if not rows:
             raise NotFound(f"No import of image {image_id} is on record.")
         return self._whole(rows)[0]
+
+    def _remembered(self, image_id: str) -> Select[Any]:
+        task = t.tasks.c
+        kept = or_(task.expires_at.is_(None), task.expires_at > self._database.now())
+        return select(t.tasks).where(task.image_id == image_id, kept)
 
     def attempts(self, task_id: str) -> list[Attempt]:
         """Every attempt at the task, in the order of their fences."""
@@ -199,12 +197,7 @@ class Tasks:
 
     def cancel(self, task_id: str) -> bool:
         """Ask a live task to stop at the next chunk; False when it has ended."""
-        asked = self._connection.execute(
-            update(t.tasks)
-            .where(t.tasks.c.id == task_id, t.tasks.c.status.in_(LIVE))
-            .values(cancel_requested=True, next_attempt_at=None, sent_at=None)
-        )
-        return bool(asked.rowcount)
+        return bool(call_off(self._connection, t.tasks.c.id == task_id))
 
     def stop_requested(self, task_id: str) -> str | None:
         """Why work on the task should end, if somebody asked for it: its image is deleted, or it is cancelled.
@@ -269,6 +262,16 @@ class Tasks:
         ):
             targets[row.task_id].append(Target(*row[1:]))
         return [_record(row, tuple(targets[row.id])) for row in rows]
+
+
+def call_off(connection: Connection, which: ColumnElement[bool]) -> int:
+    """Ask live tasks to stop: their workers see it at the next chunk, the others are due at once. Returns how many."""
+    asked = connection.execute(
+        update(t.tasks)
+        .where(which, t.tasks.c.status.in_(LIVE))
+        .values(cancel_requested=True, next_attempt_at=None, sent_at=None)
+    )
+    return asked.rowcount
 
 
 def _record(row: Row[Any], targets: tuple[Target, ...]) -> TaskRecord:

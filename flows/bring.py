@@ -4,6 +4,7 @@ Shared by the methods that make an image active (architecture §5.5, §5.8; impo
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 from catalog.fenced import DataFacts, Fenced
 from catalog.images import ImageRecord
@@ -12,7 +13,7 @@ from pipeline.errors import NothingStored
 from pipeline.formats import FormatTap
 from pipeline.sources import Source
 from pipeline.taps import HashTap, ProgressTap, SizeTap, StopTap, Tap, Threaded
-from pipeline.tee import Tee
+from pipeline.tee import QueuedWriter, Tee
 from pipeline.transfer import TransferResult, transfer
 from stores.base import Writer
 from stores.errors import StoreError
@@ -47,12 +48,18 @@ def bring(ctx: StepContext, source: Source, image: ImageRecord) -> Record:
 
 
 def _open(ctx: StepContext, keys: Mapping[str, str]) -> tuple[dict[str, Writer], dict[str, StoreError]]:
-    """A write session in every target store that grants one; the others by their errors."""
+    """A write session in every target store that grants one; the others by their errors.
+
+    A store behind a network gets a thread and a queue, so that it waits, and if need be fails, alone (§5.7).
+    """
     writers: dict[str, Writer] = {}
     refused: dict[str, StoreError] = {}
     for store, key in keys.items():
         try:
-            writers[store] = ctx.runtime.stores.writable(store).create(key)
+            target = ctx.runtime.stores.writable(store)
+            begin = partial(target.create, key)
+            patience = ctx.runtime.options.store_idle_timeout
+            writers[store] = QueuedWriter(begin, store, idle_timeout=patience) if target.remote else begin()
         except StoreError as error:
             refused[store] = error
     return writers, refused

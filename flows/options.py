@@ -19,6 +19,7 @@ class ImportOptions:
     max_attempts: int = 5
     retry_base: float = 5.0
     retry_cap: float = 300.0
+    store_idle_timeout: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class LeaseOptions:
     redis_url: str = ""
     ttl: float = 60.0
     progress_interval: float = 1.0
+    stall_timeout: float = 900.0
     resend_after: float = 60.0
     sweep_interval: float = 10.0
     orphan_grace: float = 3600.0

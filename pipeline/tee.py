@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from pipeline.errors import NothingStored
 from stores.base import Bytes, StoredObject, Writer
-from stores.errors import StoreError, StoreUnavailable
+from stores.errors import SessionEnded, StoreError, StoreUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,86 +79,86 @@ class Tee:
 
 
 class QueuedWriter:
-    """A writer in its own thread behind a bounded queue, for stores that wait on a network.
+    """A write session in a thread of its own behind a bounded queue, for stores that wait on a network.
 
-    So such a store does not hold up the others before its queue is full, and fails alone (`StoreUnavailable`) when it
-    takes nothing for `idle_timeout` seconds. Same contract as any `Writer`; an error of `inner` surfaces at the next
-    call. `bytes` are kept as they are, other buffers are copied, since the caller gets them back. At most `depth` + 1
-    of them are held.
+    So such a store does not hold up the others before its queue is full, and fails alone (`StoreUnavailable`) when one
+    call to it (opening, a write, the commit) takes longer than `idle_timeout` seconds. Same contract as any `Writer`;
+    an error surfaces at the next call. `bytes` are kept as they are, other buffers are copied, since the caller gets
+    them back. At most `depth` + 1 of them are held.
     """
 
     _FAREWELL = 2.0  # seconds that `abort` waits for a thread that may be stuck in the network
+    _LOOK = 0.1  # seconds between looks at a thread that may have failed meanwhile
 
-    def __init__(self, inner: Writer, store: str, depth: int = 8, idle_timeout: float = 60) -> None:
-        self._inner, self._store, self._idle_timeout = inner, store, idle_timeout
+    def __init__(self, begin: Callable[[], Writer], store: str, depth: int = 8, idle_timeout: float = 60) -> None:
+        self._begin, self._store, self._idle_timeout = begin, store, idle_timeout
         self._queue: queue.Queue[bytes | None] = queue.Queue(depth)
         self._error: BaseException | None = None
+        self._receipt: StoredObject | None = None
         self._aborted = threading.Event()
-        self._committed = False
         self._last = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"write {store}", daemon=True)
         self._thread.start()
 
     def write(self, chunk: Bytes) -> None:
         """Hand `chunk` to the thread; waits while the queue is full."""
-        self._raise()
         self._queue_up(bytes(chunk))
 
     def commit(self) -> StoredObject:
-        """Wait for the thread to have written everything, then commit, in the caller's thread."""
+        """Wait for the thread to have written and committed everything."""
         self._queue_up(None)
         while self._thread.is_alive():
-            self._thread.join(self._patience())
-            if self._thread.is_alive() and self._patience() <= 0:
-                raise self._idle()
+            self._thread.join(self._LOOK)
+            self._lose_patience()
         self._raise()
-        receipt = self._inner.commit()
-        self._committed = True
-        return receipt
+        if self._receipt is None:
+            raise SessionEnded(self._store, "the write session is over")
+        return self._receipt
 
     def abort(self) -> None:
-        """Drop the session. A thread stuck in the store is left to abort it by itself when it gets free."""
-        if self._committed:
+        """Drop the session. A thread stuck in the store is left to abort it by itself when it gets free.
+
+        If what it is stuck in is the commit, the object may yet appear: its key is on record, and deleted again later.
+        """
+        if self._aborted.is_set():
             return
         self._aborted.set()
         with contextlib.suppress(queue.Full):  # a full queue is being emptied, and the flag seen after that
             self._queue.put_nowait(None)
         self._thread.join(self._FAREWELL)
-        if not self._thread.is_alive():
-            self._inner.abort()
 
     def _queue_up(self, chunk: bytes | None) -> None:
         if self._queue.empty():
             self._last = time.monotonic()  # it may have waited for us; its idle clock starts with this chunk
         while True:
-            try:
-                self._queue.put(chunk, timeout=max(self._patience(), 0.001))
-            except queue.Full:
-                if self._patience() <= 0:
-                    raise self._idle() from None
-            else:
-                return
+            self._raise()
+            with contextlib.suppress(queue.Full):
+                return self._queue.put(chunk, timeout=self._LOOK)
+            self._lose_patience()
 
-    def _patience(self) -> float:
-        """Seconds until the store has been idle for too long, given that it has something to do."""
-        return self._last + self._idle_timeout - time.monotonic()
-
-    def _idle(self) -> StoreError:
-        return StoreUnavailable(self._store, f"took no bytes for {self._idle_timeout:g} seconds")
+    def _lose_patience(self) -> None:
+        if self._thread.is_alive() and time.monotonic() > self._last + self._idle_timeout:
+            raise StoreUnavailable(self._store, f"took no bytes for {self._idle_timeout:g} seconds")
 
     def _raise(self) -> None:
         if self._error is not None:
             raise self._error
 
     def _run(self) -> None:
-        while (chunk := self._queue.get()) is not None and not self._aborted.is_set():
-            if self._error is not None:
-                continue  # keep emptying the queue, or the feeding thread would wait for ever
-            self._last = time.monotonic()
-            try:
-                self._inner.write(chunk)
-            except BaseException as error:  # noqa: BLE001 - it is raised again, in the feeding thread
-                self._error = error
-            self._last = time.monotonic()
-        if self._aborted.is_set():
-            self._inner.abort()
+        session: Writer | None = None
+        try:
+            session = self._begin()
+            while (chunk := self._next()) is not None:
+                session.write(chunk)
+            if not self._aborted.is_set():
+                self._receipt = session.commit()
+        except BaseException as error:  # noqa: BLE001 - it is raised again, in the feeding thread
+            self._error = error
+        if session is not None:
+            session.abort()  # no effect on what is committed
+
+    def _next(self) -> bytes | None:
+        self._last = time.monotonic()
+        chunk = self._queue.get()
+        self._last = time.monotonic()
+        return None if self._aborted.is_set() else chunk

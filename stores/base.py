@@ -56,6 +56,7 @@ class Reader(Protocol):
     """An open object, positioned where `open` was asked to. Iterating yields non-empty chunks until its end.
 
     Used by one thread at a time. An object that ends before its `size` is an error, never a short success.
+    Inherit from it to get what follows from `read` and `close`.
     """
 
     size: int
@@ -64,14 +65,18 @@ class Reader(Protocol):
     def read(self, size: int = CHUNK) -> bytes:
         """Return at most `size` (≥ 1) bytes, `b""` only at the end of the object. Raises `StoreError`."""
 
-    def __iter__(self) -> Iterator[bytes]: ...
-
     def close(self) -> None:
         """Let go of the object. Safe to call twice."""
 
-    def __enter__(self) -> Self: ...
+    def __iter__(self) -> Iterator[bytes]:
+        while chunk := self.read():
+            yield chunk
 
-    def __exit__(self, *exc: object) -> None: ...
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
 
 @runtime_checkable
@@ -119,6 +124,10 @@ class ReadableStore(Protocol):
     """The half that every store has."""
 
     id: str
+
+    @property
+    def remote(self) -> bool:
+        """Whether a call may wait on a network for as long as that likes; such a store is given a thread of its own."""
 
     def open(self, key: str, offset: int = 0) -> Reader:
         """Open a committed object at `offset` (0 ≤ offset ≤ size).

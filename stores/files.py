@@ -10,9 +10,8 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
 
-from stores.base import CHUNK, Bytes
+from stores.base import CHUNK, Bytes, Reader
 from stores.errors import ObjectExists, SessionEnded, StoreDenied, StoreError, StoreFull, StoreUnavailable
 from stores.session import WriteSession
 
@@ -26,7 +25,7 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 _NO_DIRECTORY_SYNC = {errno.EINVAL, errno.EOPNOTSUPP}
 
 
-class FileReader:
+class FileReader(Reader):
     """An open file at an offset; see `stores.base.Reader` and `stores.base.FileBacked`."""
 
     def __init__(self, store: str, file: io.FileIO, size: int, offset: int, chunk_size: int) -> None:
@@ -66,12 +65,6 @@ class FileReader:
     def __iter__(self) -> Iterator[bytes]:
         while chunk := self.read(self._chunk_size):
             yield chunk
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 class FileWriter(WriteSession):

@@ -23,6 +23,7 @@ from stores.errors import (
     StoreUnavailable,
 )
 from stores.files import FileReader, FileWriter, blame, blamed, is_there, leftovers, sync_directory
+from stores.mounts import on_network
 from stores.options import flag, number, text
 
 DATADIR = "filesystem_store_datadir"
@@ -49,6 +50,11 @@ class FilesystemStore:
         self.thin = thin
         self.chunk_size = chunk_size
         self.file_perm = file_perm
+
+    @property
+    def remote(self) -> bool:
+        """Whether the directory is on a network file system, by what is mounted there now."""
+        return on_network(self.directory)
 
     @classmethod
     def from_spec(cls, spec: StoreSpec) -> Self:

@@ -21,7 +21,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 
-from stores.base import CHUNK, ObjectInfo, StoreSpec
+from stores.base import CHUNK, ObjectInfo, Reader, StoreSpec
 from stores.errors import (
     ObjectNotFound,
     StoreDenied,
@@ -78,6 +78,8 @@ class HttpStore:
 
     `admit` gets every URL before it is asked for, redirects included, and raises a `StoreError` to refuse it.
     """
+
+    remote = True
 
     def __init__(
         self, id: str, options: HttpOptions | None = None, *, admit: Callable[[str], None] = allow_any
@@ -214,7 +216,7 @@ class HttpStore:
         return int(told["size"]), offset
 
 
-class HttpReader:
+class HttpReader(Reader):
     """An open answer, whose body begins at `offset` of the object; see `stores.base.Reader`."""
 
     def __init__(self, store: str, answer: requests.Response, size: int, offset: int) -> None:
@@ -252,13 +254,3 @@ class HttpReader:
 
     def _progress(self) -> str:
         return f"{self.offset} of {self.size} bytes"
-
-    def __iter__(self) -> Iterator[bytes]:
-        while chunk := self.read():
-            yield chunk
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()

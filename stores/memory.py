@@ -1,10 +1,9 @@
 """Objects in the memory of this process: the store of tests and examples, with the whole contract."""
 
-from collections.abc import Iterator
 from threading import Lock
 from typing import Self
 
-from stores.base import CHUNK, Bytes, ObjectInfo, StoreSpec, check_key
+from stores.base import CHUNK, Bytes, ObjectInfo, Reader, StoreSpec, check_key
 from stores.errors import ObjectExists, ObjectNotFound, SessionEnded, StoreFull
 from stores.options import number
 from stores.session import WriteSession
@@ -15,6 +14,8 @@ class MemoryStore:
 
     `capacity` bounds the bytes of all objects and open sessions together.
     """
+
+    remote = False
 
     def __init__(self, id: str, *, capacity: int | None = None) -> None:
         self.id = id
@@ -121,7 +122,7 @@ class MemoryWriter(WriteSession):
         self.content.clear()
 
 
-class MemoryReader:
+class MemoryReader(Reader):
     """See `stores.base.Reader`.
 
     The object lives on for its open readers when it is deleted, as a file does.
@@ -142,13 +143,3 @@ class MemoryReader:
 
     def close(self) -> None:
         """See `stores.base.Reader.close`."""
-
-    def __iter__(self) -> Iterator[bytes]:
-        while chunk := self.read():
-            yield chunk
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()

@@ -1,9 +1,9 @@
 """Stores around stores. `FaultyStore` is how tests make any store fail, stall or lie at a chosen call."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Event
-from typing import Any, Literal, Self, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from stores.base import CHUNK, Bytes, ObjectInfo, Reader, Store, StoredObject, Writer
 
@@ -34,6 +34,7 @@ class FaultyStore:
 
     def __init__(self, inner: Store, hooks: Mapping[Operation, Hook] | None = None) -> None:
         self.id = inner.id
+        self.remote = inner.remote
         self.inner = inner
         self.hooks: dict[Operation, Hook] = dict(hooks or {})
 
@@ -96,7 +97,7 @@ class FaultyWriter:
         self._store.through(Call("abort", self._key, self._written), self._inner.abort)
 
 
-class FaultyReader:
+class FaultyReader(Reader):
     """See `FaultyStore`. It has no `fileno`: the kernel would pass the hooks by."""
 
     def __init__(self, store: FaultyStore, key: str, inner: Reader, offset: int) -> None:
@@ -116,16 +117,6 @@ class FaultyReader:
     def close(self) -> None:
         """See `stores.base.Reader.close`."""
         self._inner.close()
-
-    def __iter__(self) -> Iterator[bytes]:
-        while chunk := self.read():
-            yield chunk
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 def fails(error: Exception, *, after: int = 0) -> Hook:

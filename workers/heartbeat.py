@@ -19,16 +19,19 @@ log = logging.getLogger(__name__)
 class Heartbeat:
     """Beats from `__enter__` to `__exit__`, every `interval` seconds; the lease is renewed every third of its length.
 
-    A database that is away is waited for until the lease must be taken for lost, by this process's own clock and a
-    margin before the end (celery-notes §7); then the step is stopped, and so can nobody else's work be disturbed.
+    An attempt in which nothing moves for `stall` seconds is given up, whatever it waits for: its lease is let go, and
+    the next attempt may do better, or end the task once there were enough. A database that is away is waited for
+    until the lease must be taken for lost, by this process's own clock and a margin before the end (celery-notes §7);
+    then the step is stopped, and so can nobody else's work be disturbed.
     """
 
-    def __init__(self, catalog: Catalog, claim: Claim, monitor: Monitor, *, interval: float) -> None:
+    def __init__(self, catalog: Catalog, claim: Claim, monitor: Monitor, *, interval: float, stall: float) -> None:
         self._catalog = catalog
         self._claim = claim
         self._monitor = monitor
         self._ttl = catalog.lock.ttl
         self._interval = min(interval, self._ttl / 3)
+        self._stall = stall
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"heartbeat-{claim.image_id[:8]}", daemon=True)
 
@@ -43,7 +46,7 @@ class Heartbeat:
         self._thread.join()
 
     def _run(self) -> None:
-        renewed = time.monotonic()
+        renewed = moved = time.monotonic()
         shown: Progress | None = None
         while not self._done.wait(self._interval):
             began = time.monotonic()
@@ -51,7 +54,13 @@ class Heartbeat:
                 if began - renewed >= self._ttl / 3:
                     self._catalog.lock.renew(self._claim)
                     renewed = began
-                shown = self._beat(shown)
+                progress = self._beat(shown)
+                if progress != shown:
+                    shown, moved = progress, began
+                if began - moved >= self._stall:
+                    log.error("task %s: %s and nothing moved for %.0f s", self._claim.task_id, shown.phase, self._stall)
+                    self._monitor.request_stop(Stop.LOST, f"nothing moved for {self._stall:g} s")
+                    return
             except LockLost as error:
                 self._monitor.request_stop(Stop.LOST, str(error))
                 return

@@ -118,7 +118,11 @@ class Runner:
         last = step is flow.steps[-1]
         try:
             task = self._allowed(step, claim)
-            with Heartbeat(self.runtime.catalog, claim, monitor, interval=self.runtime.lease.progress_interval):
+            lease = self.runtime.lease
+            beat = Heartbeat(
+                self.runtime.catalog, claim, monitor, interval=lease.progress_interval, stall=lease.stall_timeout
+            )
+            with beat:
                 record = step.run(StepContext(self.runtime, task, claim, monitor))
             self._write(claim, lambda tx: self._done(tx, record(tx), last), patiently=True)
         except LockLost as error:

@@ -15,8 +15,18 @@ import pytest
 
 from tests.conftest import installed, started
 from tests.e2e.cluster import STORES, Cluster, embedded, running, wait_for
-from tests.e2e.media import PACKERS, Medium, converted, grub_rescue, netboot, packed, sha512, with_backing_file
-from tests.servers import NginxServer, PostgresServer, RedisServer
+from tests.e2e.media import (
+    PACKERS,
+    Medium,
+    converted,
+    debian_file,
+    grub_rescue,
+    netboot,
+    packed,
+    sha512,
+    with_backing_file,
+)
+from tests.servers import NginxServer, PostgresServer, RedisServer, ServerMissing
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -179,3 +189,9 @@ def test_a_false_declaration_leaves_nothing(cluster: Cluster, shelf: Shelf, lie:
     told = cluster.call("GET", f"/v2/images/{image_id}/tasks", 200).json()["tasks"]
     assert [(task["status"], lie.says in task["message"]) for task in told] == [("failure", True)] * 2
     cluster.call("GET", f"/v2/images/{image_id}/file", 204)
+
+
+def test_a_medium_that_is_not_installed_is_asked_for_by_its_package() -> None:
+    """Given a machine without the package, then what fails or skips the tests above says how to install it."""
+    with pytest.raises(ServerMissing, match="apt-get install no-such-package"):
+        debian_file("no-such-package", "usr/lib/no-such-place/*.iso")

@@ -1,0 +1,79 @@
+"""Stores that hold a call for ever, as a dead mount does: they fail alone, and no image is held with them (§5.7)."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stores.wrappers import Operation, waits
+from tests.flows.service import Service, eager_service
+from tests.workers.desk import LATER, RESEND, STEPS, ask
+from workers.runner import Runner
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """A service with little patience for stores."""
+    own: dict[str, Any] = {"progress_interval": 0.05, "max_attempts": 1, "resend_after": RESEND}
+    with eager_service(tmp_path / "data", store_idle_timeout=0.3, **own) as made:
+        yield made
+
+
+@pytest.fixture
+def proceed(service: Service) -> Iterator[threading.Event]:
+    """Set at the end, so that no thread outlives its test."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.mark.parametrize("operation", ["create", "write", "commit"])
+@pytest.mark.parametrize("must_all", [False, True], ids=["may fail", "must succeed"])
+def test_a_store_behind_a_dead_mount_fails_alone(
+    service: Service, proceed: threading.Event, operation: Operation, must_all: bool
+) -> None:
+    """Given a remote store that hangs, when an import has waited long enough, then that store has failed, and
+    only it.
+    """
+    service.faulty["b"].remote = True
+    service.fail("b", operation, waits(threading.Event(), proceed))
+    image = service.image()
+    task = service.task(service.ask(image, stores=("a", "b", "c"), all_stores_must_succeed=must_all))
+    now = service.look(image)
+    assert (task.status, now.failed) == ("failure" if must_all else "success", ("b",))
+    assert "store b: took no bytes for 0.3 seconds" in task.message
+    assert sorted(place.store for place in now.locations) == ([] if must_all else ["a", "c"])
+    assert now.import_task is None
+
+
+def test_an_import_that_stands_still_lets_its_lease_go(service: Service, proceed: threading.Event) -> None:
+    """Given a local disk that hangs, when nothing moved for long enough, then another worker may try, by the
+    rules for a lost one.
+    """
+    entered = threading.Event()
+    service.fail("a", "write", waits(entered, proceed))
+    image, task_id = ask(service)
+    hasty = replace(service.runtime, lease=replace(service.runtime.lease, stall_timeout=1.0))
+    stuck = Runner(hasty, "stuck")
+    thread = threading.Thread(target=stuck.run, args=(task_id, "transfer"))
+    thread.start()
+    assert entered.wait(30)
+    (monitor,) = stuck._running
+    pause = threading.Event()
+    while monitor.stop is None:
+        pause.wait(0.05)
+    assert "nothing moved for 1 s" in monitor.why
+    service.faulty["a"].hooks.clear()
+    service.runtime.catalog.database.skew = 2 * LATER
+    other = Runner(service.runtime, "other")
+    assert service.task(task_id).attempt == 1
+    for step in STEPS:
+        assert not other.run(task_id, step), "one attempt was allowed, and it stood still"
+    assert service.task(task_id).error_code == "worker_lost"
+    proceed.set()
+    thread.join(30)
+    assert not thread.is_alive()
+    service.assert_clean(image)
