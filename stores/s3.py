@@ -44,6 +44,8 @@ T = TypeVar("T")
 class S3Store:
     """Keeps objects in one bucket; see the module's docstring. Constructing it asks nothing of the server."""
 
+    remote = True
+
     def __init__(self, id: str, options: S3Options) -> None:
         self.id = id
         self.options = options
