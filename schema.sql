@@ -10,7 +10,7 @@ CREATE TABLE schema_version (
 );
 INSERT INTO schema_version (version) VALUES (1);
 
--- An image, as users see it. Moves between states (import-behaviour §1.1):
+-- An image, as users see it. Moves between states (import-behaviour, section 1.1):
 --   queued       made, no data                     -> saving, uploading, importing, active, deleted
 --   saving       an upload is being received       -> active, killed, deleted, queued
 --   uploading    data is staged, not yet imported  -> importing, queued, deleted

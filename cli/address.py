@@ -2,6 +2,9 @@
 
 import ipaddress
 
+DEFAULT_URL = "http://127.0.0.1:9292"
+"""Where a service is that nobody told to be elsewhere."""
+
 
 def url(host: str, port: int) -> str:
     """`http://H:P`; an IPv6 address stands in brackets."""

@@ -6,7 +6,7 @@ from urllib.parse import quote, urlsplit
 
 import requests
 
-from cli.address import is_loopback
+from cli.address import DEFAULT_URL, is_loopback
 from cli.errors import Answered, ClientError, NoAnswer
 
 CHUNK = 1 << 20
@@ -19,11 +19,18 @@ class Client:
 
     def __init__(self, url: str, *, timeout: float = 30.0) -> None:
         self.url = url.rstrip("/").removesuffix("/v2")
+        if urlsplit(self.url).scheme not in ("http", "https"):
+            raise ClientError(f"{url} is no address of a service; it looks like http://127.0.0.1:9292")
         self._timeout = timeout
         self._session = requests.Session()
         # A proxy cannot reach what listens on this machine only.
         self._session.trust_env = not is_loopback(urlsplit(self.url).hostname or "")
         self._session.headers["Accept"] = "application/json"
+
+    def look_again(self, image_id: str) -> str:
+        """The command that shows an image's import, for the same service."""
+        where = "" if self.url == DEFAULT_URL else f" --url {self.url}"
+        return f"tranship watch {image_id}{where}"
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.address import DEFAULT_URL
+
 if TYPE_CHECKING:
     from cli.client import Client
 
-URL = "http://127.0.0.1:9292"
-
 _service = click.option(
-    "--url", "service", default=URL, envvar="TRANSHIP_URL", show_default=True, help="Where the service is."
+    "--url", "service", default=DEFAULT_URL, envvar="TRANSHIP_URL", show_default=True, help="Where the service is."
 )
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print what the service answered.")
 _image_id = click.argument("image_id", metavar="IMAGE")
@@ -46,13 +46,14 @@ def import_(service: str, watching: bool, **options: Any) -> None:
     """
     from cli import importing
 
-    image_id = importing.start(_client(service), importing.Wanted(**options))
+    client = _client(service)
+    image_id = importing.start(client, importing.Wanted(**options))
     if watching:
         click.echo(f"image {image_id}")
         _watch(service, image_id)
     else:
         click.echo(image_id)
-        click.echo(f"The import is on record. To look on: tranship watch {image_id}", err=True)
+        click.echo(f"The import is on record. To look on: {client.look_again(image_id)}", err=True)
 
 
 @click.command()
@@ -124,8 +125,9 @@ def stores(service: str, as_json: bool) -> None:
 @_image_id
 def cancel(service: str, image_id: str) -> None:
     """Stop an image's import; the image can be imported into again."""
-    _client(service).cancel(image_id)
-    click.echo(f"The import is told to stop. To look on: tranship watch {image_id}", err=True)
+    client = _client(service)
+    client.cancel(image_id)
+    click.echo(f"The import is told to stop. To look on: {client.look_again(image_id)}", err=True)
 
 
 @click.command()

@@ -79,10 +79,11 @@ def follow(client: Client, image_id: str, out: Console, err: Console, *, outlive
         with shown_on(out) as view:
             last = watch(client, image_id, view)
     except KeyboardInterrupt:
-        _say(err, f"The import goes on. To look again: tranship watch {image_id}" if outlives_us else "Interrupted.")
+        goes_on = f"The import goes on. To look again: {client.look_again(image_id)}"
+        _say(err, goes_on if outlives_us else "Interrupted.")
         return INTERRUPTED
     except NoAnswer as error:
-        _say(err, f"{error.message}. The import may go on. To look again: tranship watch {image_id}")
+        _say(err, f"{error.message}. The import may go on. To look again: {client.look_again(image_id)}")
         return INTERRUPTED
     if last.status == "success":
         _say(out, f"{last.message} Watched for {words.duration(time.monotonic() - began)}.")

@@ -119,16 +119,20 @@ class PlainView:
     _pace: Pace = field(default_factory=Pace)
     _last: tuple[object, ...] = ()
     _at: float = float("-inf")
+    _said: str = ""
 
     def show(self, now: Snapshot) -> None:
-        """Print the snapshot if it deserves a line."""
+        """Print the snapshot if it deserves a line that was not the last one already."""
         at = self.clock()
         self._pace.saw(now.done, at)
         news = (now.phase, retried(now), *((store.id, store.state) for store in now.stores))
         if now.ended or (news == self._last and at - self._at < BREAK):
             return
-        self._last, self._at = news, at
-        self._print(self._line(now, at))
+        line = self._line(now, at)
+        if news == self._last and line == self._said:
+            return
+        self._last, self._at, self._said = news, at, line
+        self._print(line)
 
     def silence(self, reason: str) -> None:
         """Say so once."""

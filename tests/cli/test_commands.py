@@ -47,6 +47,13 @@ def run(service: FakeService, *words: str) -> Result:
     return CliRunner().invoke(cli, [*words], env={"TRANSHIP_URL": f"{service.url}/v2/"}, auto_envvar_prefix="TRANSHIP")
 
 
+def test_a_service_without_scheme() -> None:
+    """Given a host and port as address, then it is said what an address looks like."""
+    result = CliRunner().invoke(cli, ["list", "--url", "127.0.0.1:9292"])
+    assert result.exit_code == 1
+    assert "it looks like http://127.0.0.1:9292" in result.stderr
+
+
 def test_import(service: FakeService) -> None:
     """Given no more than a URL, then an image of the file's name and format is made, and its id alone is on stdout."""
     result = run(service, "import", "https://example.org/images/disk-1.qcow2.gz?token=x")
@@ -151,8 +158,9 @@ def test_tasks_and_stores(service: FakeService) -> None:
 
 
 def test_cancel_and_delete(service: FakeService) -> None:
-    """Given an image, then both are one request."""
-    assert run(service, "cancel", ID).exit_code == 0
+    """Given an image, then both are one request, and it is said how to look at the same service again."""
+    cancelled = run(service, "cancel", ID)
+    assert (cancelled.exit_code, f"tranship watch {ID} --url {service.url}" in cancelled.stderr) == (0, True)
     assert run(service, "delete", ID).exit_code == 0
     assert [what for what, _ in service.asked] == [f"DELETE {AT}/import", f"DELETE {AT}"]
 

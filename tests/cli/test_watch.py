@@ -91,7 +91,7 @@ def test_interrupted() -> None:
     """Given Ctrl-C, then the status is 3, and it is said how to look again."""
     screen = Screen()
     assert follow(Scripted([running(1), KeyboardInterrupt()]), "i", screen.out, screen.err) == INTERRUPTED
-    assert screen.texts()[1] == "The import goes on. To look again: tranship watch i\n"
+    assert screen.texts()[1] == "The import goes on. To look again: tranship watch i --url http://127.0.0.1:1\n"
 
 
 def test_a_restart_of_the_service_is_survived() -> None:
