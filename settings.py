@@ -207,11 +207,14 @@ def _stores(conf: Any, root: Path) -> tuple[StoreSpec, ...]:
         )
     specs = []
     for name, driver in backends.items():
-        known = [*map(cfg.StrOpt, _STORE_OPTIONS), *_ANY_STORE]
+        known = [*(cfg.StrOpt(option, secret=option in _SECRET) for option in _STORE_OPTIONS), *_ANY_STORE]
         conf.register_opts(known, group=name)
         _check(conf, name, known)
         section = conf[name]
         options = {option: section[option] for option in _STORE_OPTIONS if section[option] is not None}
+        if driver == "s3":
+            # What the parts of an object of unknown length are planned for.
+            options["image_size_cap"] = conf.image_size_cap
         specs.append(StoreSpec(name, driver, section.store_description, section.weight, options))
     return tuple(specs)
 
@@ -291,7 +294,21 @@ _STORE_OPTIONS = (
     "https_ca_certificates_file",
     "https_insecure",
     "memory_store_capacity",
+    "s3_store_host",
+    "s3_store_region_name",
+    "s3_store_access_key",
+    "s3_store_secret_key",
+    "s3_store_bucket",
+    "s3_store_create_bucket_on_put",
+    "s3_store_bucket_url_format",
+    "s3_store_large_object_size",
+    "s3_store_large_object_chunk_size",
+    "s3_store_thread_pools",
+    "s3_store_cacert",
+    "s3_store_unsigned_payload",
 )
+
+_SECRET = ("s3_store_access_key", "s3_store_secret_key")
 
 _ANY_STORE = (cfg.StrOpt("store_description", default=""), cfg.IntOpt("weight", default=0))
 

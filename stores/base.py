@@ -5,7 +5,8 @@ as `<image id>.<fence>` (architecture §5.4). A driver whose objects are named b
 rule. A text that is no key of the store is a `ValueError` in every call. Sizes and offsets are bytes.
 
 Errors are `stores.errors.StoreError`, nothing else: a driver translates what its backend raises at the
-border. Retrying is never done here: the error says whether it can help, the caller decides.
+border. Retrying is not done here, except where a protocol leaves it to its client (S3): the error says whether it
+can help, the caller decides.
 """
 
 import re
@@ -23,13 +24,16 @@ _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 
 @dataclass(frozen=True, slots=True)
 class StoreSpec:
-    """One configured store: what the registry builds a driver from. `options` has Glance's option names."""
+    """One configured store: what the registry builds a driver from. `options` has Glance's option names.
+
+    Some of them are secret, so none is shown.
+    """
 
     id: str
     driver: str
     description: str = ""
     weight: int = 0
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

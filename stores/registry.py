@@ -1,7 +1,7 @@
 """The configured stores by their ids, built once at start. `DRIVERS` lists by hand what can be configured.
 
 What is wrong in the *configuration* refuses the start: an unknown type, a doubled or reserved id, a default
-that is not there, an option that is missing or makes no sense, two file stores on one path. What is wrong
+that is not there, an option that is missing or makes no sense, two stores on one path or bucket. What is wrong
 with the *world* does not: a data directory that is missing is made with its parents, and where that fails (no
 permission, a dead mount) the store is reported and kept, so that the others work meanwhile and it works too
 as soon as the world is mended.
@@ -23,13 +23,22 @@ from stores.together import Together
 
 log = logging.getLogger(__name__)
 
-Driver: TypeAlias = type[FilesystemStore] | type[HttpStore] | type[MemoryStore]
+Driver: TypeAlias = Callable[[StoreSpec], ReadableStore]
+
+
+def _s3(spec: StoreSpec) -> ReadableStore:
+    # Here, for boto3 takes half a second to import, which only those who have such a store shall pay.
+    from stores.s3 import S3Store
+
+    return S3Store.from_spec(spec)
+
 
 DRIVERS: Mapping[str, Driver] = {
-    "file": FilesystemStore,
-    "filesystem": FilesystemStore,
-    "http": HttpStore,
-    "memory": MemoryStore,
+    "file": FilesystemStore.from_spec,
+    "filesystem": FilesystemStore.from_spec,
+    "http": HttpStore.from_spec,
+    "memory": MemoryStore.from_spec,
+    "s3": _s3,
 }
 
 RESERVED = "os_glance_"
@@ -58,9 +67,10 @@ class StoreRegistry:
         File systems that do not answer within `deadline` seconds are reported and left to themselves.
         """
         _check_ids(specs)
-        stores = [_driver(spec).from_spec(spec) for spec in specs]
+        stores = [_driver(spec)(spec) for spec in specs]
         files = [store for store in stores if isinstance(store, FilesystemStore)]
         _check_paths(files, deadline)
+        _check_locations(stores)
         registry = cls(stores, default, specs)
         registry._check_default()
         for error in _prepare(files, deadline):
@@ -143,6 +153,16 @@ def _check_paths(stores: Sequence[FilesystemStore], deadline: float) -> None:
         if one == other or one in other.parents or other in one.parents:
             how = "the same as" if one == other else "nested with"
             raise StoreMisconfigured(second, f"{DATADIR} is {how} that of store {first}")
+
+
+def _check_locations(stores: Sequence[ReadableStore]) -> None:
+    """Refuse two stores that would keep the same key at the same place: two S3 stores on one bucket."""
+    seen: dict[str, str] = {}
+    for store in stores:
+        if isinstance(store, Store):
+            first = seen.setdefault(store.url("key"), store.id)
+            if first != store.id:
+                raise StoreMisconfigured(store.id, f"it keeps its objects where store {first} does")
 
 
 def _prepare(stores: Sequence[FilesystemStore], deadline: float) -> list[StoreError]:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import pytest
 
-from tests.servers import NginxServer, PostgresServer, RabbitServer, RedisServer, Server, ServerMissing
+from tests.servers import NginxServer, PostgresServer, RabbitServer, RedisServer, Server, ServerMissing, SwiftServer
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 Found = TypeVar("Found")
@@ -58,6 +58,19 @@ def rabbit_server() -> Iterator[RabbitServer]:
     """The RabbitMQ of this run; it takes some seconds to start."""
     with started(RabbitServer()) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def swift_server() -> Iterator[SwiftServer]:
+    """The S3 server of this run."""
+    with started(SwiftServer()) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_bucket(swift_server: SwiftServer) -> str:
+    """A new, empty bucket on the S3 server; `swift_server.options(s3_bucket)` is a store's section for it."""
+    return swift_server.create_bucket()
 
 
 @pytest.fixture

@@ -118,6 +118,33 @@ def test_a_glance_api_conf_is_understood(load: Callable[[str], Settings]) -> Non
     assert (got.uris.allowed_hosts, got.uris.disallowed_schemes, got.uris.disallowed_ports) == ((), (), ())
 
 
+S3_STORE = f"""
+[DEFAULT]
+enabled_backends = cold:s3
+image_size_cap = 1000000
+[cold]
+s3_store_host = https://s3.example.org
+s3_store_access_key = AKIA{SECRET}
+s3_store_secret_key = a/{SECRET}
+s3_store_bucket = images
+s3_store_thread_pools = 3
+"""
+
+
+def test_an_s3_store_is_configured_as_in_glance(load: Callable[[str], Settings]) -> None:
+    """Given the section of an S3 store, then the store gets it with the size cap, and nothing shows its keys."""
+    got = load(S3_STORE)
+    assert got.stores[0].options == {
+        "s3_store_host": "https://s3.example.org",
+        "s3_store_access_key": f"AKIA{SECRET}",
+        "s3_store_secret_key": f"a/{SECRET}",
+        "s3_store_bucket": "images",
+        "s3_store_thread_pools": "3",
+        "image_size_cap": 1_000_000,
+    }
+    assert SECRET not in repr(got)
+
+
 @pytest.mark.parametrize("written", ["a.example, b.example", "[a.example,b.example]", "['a.example', \"b.example\"]"])
 def test_lists_are_read_in_either_form(load: Callable[[str], Settings], written: str) -> None:
     """Given a list as oslo.config has it or as Glance has it, in brackets, then it has the same members."""
@@ -226,6 +253,9 @@ REFUSED = {
     ),
     "$ in a broker's password": (f"[tranship]\nbroker_url = redis://:pa${SECRET}@r", "[tranship] broker_url"),
     "$ in a database's password": (f"[database]\nconnection = postgresql://u:${SECRET}@d", "[database] connection"),
+    "$ in S3's secret": (
+        f"[DEFAULT]\nenabled_backends = cold:s3\n[cold]\ns3_store_secret_key = ${SECRET}", "[cold] s3_store_secret_key"
+    ),
     "$ in Redis's password": (f"[tranship]\nredis_url = redis://u:${{{SECRET}}}@r", "[tranship] redis_url"),
     "no section": (f"connection = postgresql://u:{SECRET}@d", "tranship.conf, line 1"),
     "half a section": ("[DEFAULT]\ndebug = 1\n[database", "tranship.conf, line 3"),

@@ -8,12 +8,15 @@ from typing import NoReturn
 
 import pytest
 
+from stores.base import StoreSpec
 from stores.filesystem import FilesystemStore
 from stores.http import HttpStore
 from stores.memory import MemoryStore
+from stores.s3 import S3Store
 from stores.wrappers import FaultyStore
 from tests.conformance.origin import Origin, serving
 from tests.conformance.store_contract import Keep, ReadableContract, StoreContract
+from tests.servers import SwiftServer
 
 
 class TestMemory(StoreContract):
@@ -56,6 +59,24 @@ class TestFilesystemWithoutHardLinks(TestFilesystem):
             raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
         monkeypatch.setattr(os, "link", refuse)
+
+
+@pytest.fixture(scope="module")
+def s3_store(swift_server: SwiftServer) -> S3Store:
+    """One for all tests: making its client takes longer than most of them."""
+    options = swift_server.options(swift_server.create_bucket())
+    return S3Store.from_spec(StoreSpec("s3", "s3", options=options))
+
+
+class TestS3(StoreContract):
+    @pytest.fixture
+    def store(self, swift_server: SwiftServer, s3_store: S3Store) -> Iterator[S3Store]:
+        yield s3_store
+        # Whatever a test did, every session it ended took its upload along.
+        bucket = s3_store.options.bucket
+        assert swift_server.open_uploads(bucket) == []
+        for key in swift_server.objects(bucket):
+            s3_store.delete(key)
 
 
 class TestHttp(ReadableContract):

@@ -30,6 +30,7 @@ from tests.servers import (
     Server,
     ServerFailed,
     ServerMissing,
+    SwiftServer,
     find_program,
     is_alive,
     wait_until,
@@ -42,6 +43,7 @@ EVERY_SERVER = [
     pytest.param(RedisServer, id="redis"),
     pytest.param(RabbitServer, id="rabbitmq"),
     pytest.param(lambda: NginxServer(Path(__file__).parent), id="nginx"),
+    pytest.param(SwiftServer, id="swift"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Real servers for tests: PostgreSQL, Redis, RabbitMQ and nginx, our own processes on free loopback ports.
+"""Real servers for tests: PostgreSQL, Redis, RabbitMQ, nginx and Swift (for S3), our own processes on loopback.
 
 Every class is a `Server`: `start()` returns once it answers, `stop()` leaves no process and no file behind,
 and both are what a `with` block does. `kill()`, `pause()`/`resume()` and `restart()` are for tests of faults;
@@ -12,6 +12,7 @@ from tests.servers.postgresql import PostgresServer
 from tests.servers.process import Server, is_alive, wait_until
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer
+from tests.servers.swift import SwiftServer
 
 __all__ = [
     "LOOPBACK",
@@ -23,6 +24,7 @@ __all__ = [
     "Server",
     "ServerFailed",
     "ServerMissing",
+    "SwiftServer",
     "find_program",
     "is_alive",
     "wait_until",

@@ -32,6 +32,11 @@ def memory(id: str) -> StoreSpec:
     return StoreSpec(id, "memory")
 
 
+def bucket_options(bucket: str) -> dict[str, str]:
+    keys = {"s3_store_access_key": "access", "s3_store_secret_key": "secret"}
+    return {"s3_store_host": "s3.example.org", "s3_store_bucket": bucket, **keys}
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("specs", "default", "sentence"),
@@ -100,6 +105,13 @@ class TestRefusals:
         # And nothing was made on the way to the refusal
         assert {path.name for path in tmp_path.rglob("*")} == {"data", "link"}
 
+    def test_two_stores_on_one_bucket(self) -> None:
+        specs = [StoreSpec(id, "s3", options=bucket_options("images")) for id in ("a", "b")]
+        with pytest.raises(StoreMisconfigured, match="store b: it keeps its objects where store a does"):
+            StoreRegistry.build(specs, "a")
+        specs[1] = StoreSpec("b", "s3", options=bucket_options("others"))
+        assert StoreRegistry.build(specs, "a").writable_ids() == ["a", "b"]
+
     def test_neighbours_are_not_in_one_place(self, tmp_path: Path) -> None:
         specs = [file_spec("a", tmp_path / "data"), file_spec("b", tmp_path / "data2")]
         assert StoreRegistry.build(specs, "a").ids() == ["a", "b"]
@@ -145,7 +157,8 @@ class TestLookup:
 
     @pytest.mark.parametrize("name", DRIVERS)
     def test_every_driver_is_a_store(self, tmp_path: Path, name: str) -> None:
-        store = DRIVERS[name].from_spec(StoreSpec("s", name, options={"filesystem_store_datadir": str(tmp_path)}))
+        options = {"filesystem_store_datadir": str(tmp_path)} if name.startswith("file") else bucket_options("images")
+        store = DRIVERS[name](StoreSpec("s", name, options=options))
         assert isinstance(store, ReadableStore)
         assert isinstance(store, Store) == (name != "http")
 
