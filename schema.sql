@@ -164,7 +164,7 @@ CREATE TABLE attempts (
     image_id   TEXT   NOT NULL REFERENCES images (id),
     fence      BIGINT NOT NULL,
     task_id    TEXT   NOT NULL REFERENCES tasks (id),
-    step       TEXT   NOT NULL,
+    step       BIGINT NOT NULL,
     number     BIGINT NOT NULL,
     worker     TEXT   NOT NULL,
     outcome    TEXT   NOT NULL,

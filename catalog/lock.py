@@ -127,7 +127,7 @@ class ImportLock:
                 image_id=claim.image_id,
                 fence=claim.fence,
                 task_id=claim.task_id,
-                step=str(claim.step),
+                step=claim.step,
                 number=claim.attempt,
                 worker=claim.owner,
                 outcome="running",

@@ -58,8 +58,8 @@ attempts = Table(
     metadata,
     Column("image_id", Text, primary_key=True),
     Column("fence", BigInteger, primary_key=True, autoincrement=False),
-    *(Column(c, Text) for c in ["task_id", "step", "worker", "outcome", "error_code", "message"]),
-    *(Column(c, BigInteger) for c in ["number", "started_at", "ended_at"]),
+    *(Column(c, Text) for c in ["task_id", "worker", "outcome", "error_code", "message"]),
+    *(Column(c, BigInteger) for c in ["step", "number", "started_at", "ended_at"]),
 )
 
 objects = _table(

@@ -189,7 +189,7 @@ class Tasks:
             .where(a.task_id == task_id)
             .order_by(a.fence)
         )
-        return [Attempt(row.fence, int(row.step), *row[2:]) for row in rows]
+        return [Attempt(*row) for row in rows]
 
     def not_sent(self, task_id: str) -> None:
         """Note that nobody was told of the task, so that the next sweep does."""

@@ -65,7 +65,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "image_id": "i",
         "fence": 1,
         "task_id": "t",
-        "step": "0",
+        "step": 0,
         "number": 1,
         "worker": "w",
         "outcome": "running",
