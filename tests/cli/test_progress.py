@@ -40,6 +40,15 @@ def test_a_line_for_news_and_now_and_then() -> None:
     assert lines[3].startswith("recording: ")
 
 
+def test_the_same_line_is_not_said_again() -> None:
+    """Given an import that waits, then its line is printed once, however long it does."""
+    view, clock, out = plain()
+    for second in range(60):
+        clock.now = float(second)
+        view.show(Snapshot.of(running(0, phase="waiting for a worker")))
+    assert out.getvalue().count("waiting for a worker") == 1
+
+
 def test_a_failed_attempt_is_told() -> None:
     """Given that the next attempt is waited for, then the line says what went wrong."""
     view, _, out = plain()
