@@ -221,8 +221,23 @@ def _refuse_values(context: ExceptionContext) -> None:
 def _tune_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # SQLAlchemy must not begin transactions by itself: `begin` chooses the kind.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    _write_ahead(connection)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    # Where several make the file at once, SQLite refuses all but one of them on the spot, whatever its timeout says.
+    deadline = time.monotonic() + LOCK_WAIT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.001, 0.005))
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

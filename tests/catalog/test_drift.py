@@ -117,9 +117,9 @@ def test_creating_again_changes_nothing(database: Database) -> None:
 
 def test_creating_from_many_processes_at_once(database_url: str) -> None:
     """Given an empty database, when eight processes create the schema at once, then one did and all find it whole."""
-    forked = multiprocessing.get_context("fork")
-    gate, answers = forked.Barrier(8), forked.Queue()
-    children = [forked.Process(target=_create, args=(database_url, gate, answers)) for _ in range(8)]
+    apart = multiprocessing.get_context("forkserver")  # a fork of ours would inherit the locks of our threads
+    gate, answers = apart.Barrier(8), apart.Queue()
+    children = [apart.Process(target=_create, args=(database_url, gate, answers)) for _ in range(8)]
     for child in children:
         child.start()
     said = sorted(answers.get(timeout=60) for _ in children)

@@ -304,11 +304,10 @@ class TestManyProcesses:
     def test_nobody_is_told_that_it_is_locked(self, tmp_path: Path) -> None:
         """Given sixteen processes that open, read and write one file at once, then none fails or loses a write."""
         url = f"sqlite:///{tmp_path / 'shared.db'}"
-        forked = multiprocessing.get_context("fork")
-        gate, answers = forked.Barrier(self.PROCESSES), forked.Queue()
+        apart = multiprocessing.get_context("forkserver")  # a fork of ours would inherit the locks of our threads
+        gate, answers = apart.Barrier(self.PROCESSES), apart.Queue()
         children = [
-            forked.Process(target=_read_and_write, args=(url, self.ROUNDS, gate, answers))
-            for _ in range(self.PROCESSES)
+            apart.Process(target=_read_and_write, args=(url, self.ROUNDS, gate, answers)) for _ in range(self.PROCESSES)
         ]
         for child in children:
             child.start()
