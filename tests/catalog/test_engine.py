@@ -324,6 +324,22 @@ class TestManyProcesses:
         database.dispose()
         assert counts == [self.PROCESSES * self.ROUNDS] * 3
 
+    def test_a_file_that_somebody_else_is_making(self, tmp_path: Path) -> None:
+        """Given another's first write to a new file, when we open it, then we wait: SQLite itself refuses on the
+        spot.
+        """
+        path = tmp_path / "new.db"
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        other.execute("CREATE TABLE theirs (x)")
+        other.execute("BEGIN IMMEDIATE")
+        done = threading.Timer(0.3, other.rollback)
+        done.start()
+        database = Database(f"sqlite:///{path}")
+        assert database.create()
+        done.join()
+        other.close()
+        database.dispose()
+
     def test_write_ahead_and_durable(self, tmp_path: Path) -> None:
         """Given a connection, then its settings are those that make this safe."""
         database = Database(f"sqlite:///{tmp_path / 'x.db'}")
