@@ -11,7 +11,7 @@ anybody else. The texts of errors hold the HTTP status and S3's own code, never 
 """
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -28,7 +28,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from stores.base import CHUNK, ObjectInfo, StoreSpec, check_key
+from stores.base import CHUNK, ObjectInfo, Reader, StoreSpec, check_key
 from stores.errors import ObjectExists, ObjectNotFound, StoreError, StoreMisconfigured, StoreUnavailable
 from stores.s3_bucket import Body, Bucket
 from stores.s3_errors import NotInside, refusal
@@ -104,7 +104,7 @@ class S3Store:
         self._bucket.remove(key)
 
 
-class S3Reader:
+class S3Reader(Reader):
     """An open answer, whose body begins at `offset` of the object; see `stores.base.Reader`.
 
     What is not read yet when the object is deleted may be lost.
@@ -139,16 +139,6 @@ class S3Reader:
         """See `stores.base.Reader.close`."""
         if self._body is not None:
             self._body.close()
-
-    def __iter__(self) -> Iterator[bytes]:
-        while chunk := self.read():
-            yield chunk
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 class S3Server:

@@ -2,8 +2,6 @@
 
 import hashlib
 import io
-import os
-import shutil
 import struct
 import subprocess
 import tempfile
@@ -18,6 +16,8 @@ from cli.demo import play
 from cli.demo.disk import MIB, SECTOR, make_disk, sample_files
 from cli.demo.source import serving
 from cli.errors import ClientError
+from tests.conftest import installed
+from tests.servers.places import find_program
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +76,12 @@ def test_the_file_system_holds_the_files(disk: Path) -> None:
     assert found == {f"{n.split('.')[0]:8}{n.split('.')[1]:3}": content for n, content in wanted.items()}
 
 
-@pytest.mark.parametrize(("program", "words"), [("sgdisk", ["--verify"]), ("fsck.vfat", ["-n"])])
-def test_other_tools_find_no_fault(disk: Path, tmp_path: Path, program: str, words: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("program", "package", "words"), [("sgdisk", "gdisk", ["--verify"]), ("fsck.vfat", "dosfstools", ["-n"])]
+)
+def test_other_tools_find_no_fault(disk: Path, tmp_path: Path, program: str, package: str, words: list[str]) -> None:
     """Given the tools of Debian, then they agree."""
-    found = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-    if found is None:
-        pytest.skip(f"{program} is not installed; the tests above read the same bytes")
+    found = installed(lambda: find_program(program, package))
     target = disk
     if program == "fsck.vfat":
         target = tmp_path / "partition"
