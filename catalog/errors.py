@@ -28,6 +28,12 @@ class Conflict(CatalogError):
     code = "conflict"
 
 
+class FormatChanged(CatalogError):
+    """The image declares other formats than those that its data was inspected as."""
+
+    code = "format_changed"
+
+
 class Protected(CatalogError):
     """The image must not be deleted as long as its `protected` is set."""
 

@@ -44,7 +44,7 @@ def bring(ctx: StepContext, source: Source, image: ImageRecord) -> Record:
             source_taps=[StopTap(ctx.monitor.stopping), received],
         )
     ctx.monitor.show("recording")
-    return lambda tx: _record(ctx, tx, keys, result)
+    return lambda tx: _record(ctx, tx, image, keys, result)
 
 
 def _open(ctx: StepContext, keys: Mapping[str, str]) -> tuple[dict[str, Writer], dict[str, StoreError]]:
@@ -91,7 +91,7 @@ def _progress(ctx: StepContext, source: Source, stores: list[str]) -> tuple[Tap,
     return ProgressTap(received), ProgressTap(moved)
 
 
-def _record(ctx: StepContext, tx: Fenced, keys: Mapping[str, str], result: TransferResult) -> Facts:
+def _record(ctx: StepContext, tx: Fenced, image: ImageRecord, keys: Mapping[str, str], result: TransferResult) -> Facts:
     for store, receipt in result.stored.items():
         tx.object_stored(store, receipt.key, receipt.size)
     for store, error in result.failed.items():
@@ -110,6 +110,9 @@ def _record(ctx: StepContext, tx: Fenced, keys: Mapping[str, str], result: Trans
             "checksum": result.facts.hashes.get("md5"),
             "os_hash_algo": algorithm,
             "os_hash_value": result.facts.hashes[algorithm],
+            # A user may change them meanwhile; what was inspected is what may become active.
+            "disk_format": image.disk_format,
+            "container_format": image.container_format,
         },
     }
 
