@@ -35,7 +35,7 @@ def create_app(
     view = ImageView(runtime.stores)
     app.add_route("/healthcheck", Health(options.healthcheck_disable_file))
     app.add_route("/v2/images", Images(runtime, options, view))
-    app.add_route("/v2/images/{image_id}", Image(runtime, dispatcher, view))
+    app.add_route("/v2/images/{image_id}", Image(runtime, dispatcher, options, view))
     app.add_route("/v2/images/{image_id}/file", Data(runtime, view))
     app.add_route("/v2/images/{image_id}/import", Import(runtime, dispatcher))
     app.add_route("/v2/images/{image_id}/tasks", ImageTasks(runtime))

@@ -1,8 +1,10 @@
-"""The images of the catalogue: create, list, show and delete (http-api §4)."""
+"""The images of the catalogue: create, list, show, change and delete (http-api §4)."""
 
 import falcon
 
-from api.bodies import answer, no_body, read_object
+from api import patches, rights
+from api.bodies import answer, no_body, read_array, read_object
+from api.changes import Changes
 from api.context import caller
 from api.image_view import ImageView
 from api.listing import Listing
@@ -47,21 +49,38 @@ class Images:
 class Image:
     """`/v2/images/{image_id}`."""
 
-    def __init__(self, runtime: Runtime, dispatcher: Dispatcher, view: ImageView) -> None:
+    def __init__(self, runtime: Runtime, dispatcher: Dispatcher, options: ApiOptions, view: ImageView) -> None:
         self._catalog = runtime.catalog
         self._dispatcher = dispatcher
+        self._changes = Changes(options)
         self._view = view
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """The image as it is now."""
         no_body(req)
         with self._catalog.read() as tx:
-            image = tx.images.get(image_id)
+            image = rights.visible_image(tx, caller(req), image_id)
+        answer(resp, self._view.show(image))
+
+    def on_patch(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
+        """Change the image: all operations or none, judged by the image as it stands in that moment."""
+        dialect, who = patches.dialect(req.content_type), caller(req)
+        operations = patches.parse(dialect, read_array(req))
+        self._changes.check(operations)
+        with self._catalog.begin() as tx:
+            image = tx.images.get_to_change(image_id)
+            rights.require_visible(tx, who, image)
+            rights.require_may_modify(who, image)
+            if operations:
+                image = tx.images.update(image_id, self._changes.judge(operations, image, who))
         answer(resp, self._view.show(image))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """Delete the image, whatever its status; what its stores hold goes soon after."""
         no_body(req)
+        who = caller(req)
+        with self._catalog.read() as tx:
+            rights.require_may_modify(who, rights.visible_image(tx, who, image_id))
         self._catalog.delete_image(image_id)
         self._dispatcher.collect(image_id)
         resp.status = falcon.HTTP_204

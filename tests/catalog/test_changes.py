@@ -54,7 +54,7 @@ class TestWriting:
             "properties": {"keep": "1", "set": "2", "null": None, "new": ""},
             "tags": ("b", "c"),
         }
-        wanted |= {"updated_at": after.updated_at}
+        wanted |= {"tags": ("b", "c"), "updated_at": after.updated_at}
         assert dataclasses.asdict(after) == dataclasses.asdict(before) | COLUMNS | wanted
 
     def test_nothing(self, catalog: Catalog) -> None:

@@ -1,0 +1,73 @@
+"""Who may do what with an image (http-api §14): the one place that decides.
+
+What the caller may not see does not exist for it: 404. What it may see but not touch is 403 (§14.3).
+"""
+
+import falcon
+
+from api.context import Context
+from catalog.catalog import Tx
+from catalog.errors import NotFound
+from catalog.images import ImageRecord
+from catalog.tasks import TaskRecord
+
+_OPEN = ("public", "community")
+
+
+def visible_image(tx: Tx, who: Context, image_id: str) -> ImageRecord:
+    """The image, if `who` may see it (§14.1). Raises `NotFound`, in the same words as for one that does not exist."""
+    image = tx.images.get(image_id)
+    require_visible(tx, who, image)
+    return image
+
+
+def require_visible(tx: Tx, who: Context, image: ImageRecord) -> None:
+    """Raise `NotFound` unless `who` may see the image (§14.1)."""
+    if not (who.is_admin or image.owner is None or image.visibility in _OPEN or _owns(who, image)):
+        raise NotFound(f"No image found with ID {image.id}")
+
+
+def require_may_modify(who: Context, image: ImageRecord) -> None:
+    """Raise a 403 unless `who` may change, delete or import into an image that it sees: its owner or an administrator
+    (bug 1884587: that is said before an import is accepted).
+    """
+    if not may_modify(who, image):
+        raise falcon.HTTPForbidden(description=f"Image {image.id} is not yours to change.")
+
+
+def may_modify(who: Context, image: ImageRecord) -> bool:
+    """Whether `who` may change an image that it sees."""
+    return who.is_admin or _owns(who, image)
+
+
+def require_may_copy(who: Context, image: ImageRecord) -> None:
+    """Raise a 403 unless `who` may copy the image to another store: an administrator, also of other projects."""
+    if not who.is_admin:
+        raise falcon.HTTPForbidden(description=f"To copy image {image.id} is for administrators.")
+
+
+def require_owner(who: Context, owner: str | None) -> None:
+    """Raise a 403 unless `who` may make an image that belongs to `owner`."""
+    if not who.is_admin and owner != who.project:
+        raise falcon.HTTPForbidden(description="'owner' must be your own project.")
+
+
+def require_may_give_away(who: Context) -> None:
+    """Raise a 403 unless `who` may set the owner of an image that exists."""
+    if not who.is_admin:
+        raise falcon.HTTPForbidden(description="'owner' of an image is changed by administrators only.")
+
+
+def require_may_show(who: Context, visibility: str) -> None:
+    """Raise a 403 unless `who` may give an image of its own this visibility."""
+    if visibility == "public" and not who.is_admin:
+        raise falcon.HTTPForbidden(description="'visibility' public is for administrators.")
+
+
+def may_see_task(who: Context, task: TaskRecord) -> bool:
+    """Whether a task is shown to `who`: those that its own project asked for, to an administrator all."""
+    return who.is_admin or (who.project is not None and task.owner == who.project)
+
+
+def _owns(who: Context, image: ImageRecord) -> bool:
+    return who.project is not None and image.owner == who.project

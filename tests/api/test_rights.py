@@ -1,0 +1,114 @@
+"""Who may do what, on every path of an image: the table of http-api §14 (bug 1884587 among its rows)."""
+
+import json
+from typing import Any
+
+import falcon
+import pytest
+from falcon import testing
+
+from api.context import Context
+from api.rights import require_may_copy
+from tests.api.service import IMPORT, Service
+from tests.api.test_patches import V21
+
+CALLERS = {
+    "admin": Context("ops", "root", frozenset({"admin"}), True, "req-1"),
+    "owner": Context("mine", "me", frozenset({"member"}), False, "req-1"),
+    "stranger": Context("yours", "you", frozenset({"member"}), False, "req-1"),
+    "nobody": Context(None, None, frozenset(), False, "req-1"),
+}
+
+
+def seen_by(service: Service, who: str) -> Service:
+    """The service as that caller meets it."""
+    return Service(service.runtime, service.options, lambda _req, _id: CALLERS[who], doorbell=service.doorbell)
+
+
+def call(service: Service, method: str, path: str, body: Any = None) -> testing.Result:
+    headers = {"Content-Type": V21} if method == "PATCH" else {}
+    raw = None if body is None else json.dumps(body)
+    return service.client.simulate_request(method, path, body=raw, headers=headers)
+
+
+HIDDEN = ("private", "shared")
+OPEN = ("community", "public")
+
+Calls = list[tuple[str, str, Any]]
+READS: Calls = [("GET", "", None), ("GET", "/file", None), ("GET", "/tasks", None)]
+WATCHES: Calls = [("GET", "/import", None)]
+CHANGES: Calls = [("PATCH", "", []), ("POST", "/import", IMPORT), ("DELETE", "/import", None), ("DELETE", "", None)]
+
+
+@pytest.mark.parametrize(
+    ("owner", "visibility", "who", "reads", "changes"),
+    [
+        *(("mine", visibility, who, True, True) for visibility in (*HIDDEN, *OPEN) for who in ("admin", "owner")),
+        *(("mine", visibility, who, False, None) for visibility in HIDDEN for who in ("stranger", "nobody")),
+        *(("mine", visibility, who, True, False) for visibility in OPEN for who in ("stranger", "nobody")),
+        *((None, "private", who, True, who == "admin") for who in CALLERS),
+    ],
+)
+@pytest.mark.parametrize(("method", "path", "body"), READS + WATCHES + CHANGES)
+def test_every_path(
+    service: Service,
+    owner: str | None,
+    visibility: str,
+    who: str,
+    reads: bool,
+    changes: bool | None,
+    method: str,
+    path: str,
+    body: Any,
+) -> None:
+    image = service.image(owner=owner, visibility=visibility)
+    if path == "/import" and method != "POST":
+        service.importing(image)
+    before = call(service, "GET", f"/v2/images/{image}").json
+
+    answer = call(seen_by(service, who), method, f"/v2/images/{image}{path}", body)
+
+    allowed = reads if (method, path, body) in READS else changes
+    if allowed:
+        assert answer.status_code in (200, 202, 204), answer.text
+    else:
+        # What is hidden is not found, in the same words as what was never there
+        assert answer.status_code == (403 if reads else 404)
+        missing = call(seen_by(service, who), method, f"/v2/images/none{path}", body)
+        assert reads or answer.text.replace(image, "none") == missing.text
+        assert call(service, "GET", f"/v2/images/{image}").json == before
+        assert service.doorbell.rung == []
+        assert service.doorbell.collected == []
+
+
+def test_bug_1884587_a_stranger_hears_it_before_the_import_begins(service: Service) -> None:
+    image = service.image(owner="mine", visibility="public")
+
+    assert call(seen_by(service, "stranger"), "POST", f"/v2/images/{image}/import", IMPORT).status_code == 403
+    assert call(service, "GET", f"/v2/images/{image}/tasks").json == {"tasks": []}
+
+
+def test_who_asked_for_an_import_may_watch_it(service: Service) -> None:
+    """Given a task of somebody else's on a public image, then its project may watch it, and its tasks are listed."""
+    image = service.image(owner="mine", visibility="public")
+    task = service.importing(image)
+    with service.catalog.database.begin() as connection:
+        connection.exec_driver_sql("UPDATE tasks SET owner = 'yours'")
+
+    assert call(seen_by(service, "stranger"), "GET", f"/v2/images/{image}/import").json["task_id"] == task
+    for who, listed in {"admin": 1, "owner": 0, "stranger": 1, "nobody": 0}.items():
+        assert len(call(seen_by(service, who), "GET", f"/v2/images/{image}/tasks").json["tasks"]) == listed
+    with service.catalog.database.begin() as connection:
+        connection.exec_driver_sql("UPDATE tasks SET owner = NULL")
+    assert call(seen_by(service, "nobody"), "GET", f"/v2/images/{image}/tasks").json == {"tasks": []}
+
+
+@pytest.mark.parametrize(("who", "allowed"), [("admin", True), ("owner", False), ("stranger", False)])
+def test_who_may_copy(service: Service, who: str, allowed: bool) -> None:
+    with service.catalog.read() as tx:
+        image = tx.images.get(service.active({"cheap": b"x"}, owner="mine"))
+    if allowed:
+        require_may_copy(CALLERS[who], image)
+        return
+    with pytest.raises(falcon.HTTPForbidden):
+        require_may_copy(CALLERS[who], image)
