@@ -43,7 +43,7 @@ class Checksum:
             raise ValueError(f"must begin with one of {', '.join(f'{name}:' for name in LENGTHS)}")
         digits = LENGTHS[self.algorithm]
         if not re.fullmatch(rf"[0-9a-f]{{{digits}}}", self.value):
-            raise ValueError(f"must have {digits} hex digits behind {self.algorithm}:")
+            raise ValueError(f"must have {digits} hex digits after {self.algorithm}:")
 
     def __str__(self) -> str:
         return f"{self.algorithm}:{self.value}"
