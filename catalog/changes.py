@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, insert, update
 
 from catalog import tables as t
 from catalog.engine import Database
+from catalog.errors import NotFound
 
 CHANGEABLE = frozenset(
     "name owner visibility protected os_hidden container_format disk_format min_disk min_ram".split()
@@ -34,10 +35,18 @@ class ImageChange:
 
 
 def write(connection: Connection, database: Database, image_id: str, change: ImageChange) -> None:
-    """Write the differences and the time of the change. The caller's transaction has the image's row locked."""
-    connection.execute(
-        update(t.images).where(t.images.c.id == image_id).values(**change.columns, updated_at=database.now())
+    """Write the differences and the time of the change, the image's row first: what follows is then ours to change.
+
+    Raises `NotFound` for a deleted image.
+    """
+    image = t.images.c
+    touched = connection.execute(
+        update(t.images)
+        .where(image.id == image_id, image.status != "deleted")
+        .values(**change.columns, updated_at=database.now())
     )
+    if not touched.rowcount:
+        raise NotFound(f"No image found with ID {image_id}")
     prop, tag = t.image_properties.c, t.image_tags.c
     gone = [*change.removed, *change.properties]
     if gone:

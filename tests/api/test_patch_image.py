@@ -241,18 +241,21 @@ def test_properties_over_the_quota_may_stay_but_not_grow(service: Service) -> No
 
 
 @pytest.mark.parametrize("name", ["disk_format", "container_format"])
-@pytest.mark.parametrize("status", ["queued", "importing", "active"])
+@pytest.mark.parametrize("status", ["queued", "uploading", "importing", "active"])
 @pytest.mark.parametrize("value", ["ami", None])
 def test_formats_change_until_the_image_is_active(service: Service, name: str, status: str, value: str | None) -> None:
     image = service.active({"cheap": b"x"}) if status == "active" else service.image()
     if status == "importing":
         service.importing(image)
+    if status == "uploading":
+        with service.catalog.database.begin() as connection:
+            connection.exec_driver_sql("UPDATE images SET status = 'uploading'")
     before = shown(service, image)
     assert before["status"] == status
 
     answer = patch(service, image, replace(name, value))
 
-    allowed = status == "queued" or (status == "importing" and value is not None)
+    allowed = status in ("queued", "uploading") or (status == "importing" and value is not None)
     assert answer.status_code == (200 if allowed else 403)
     assert shown(service, image)[name] == (value if allowed else before[name])
     # To say again what it is already changes nothing.
