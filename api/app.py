@@ -5,6 +5,7 @@ from typing import TypeAlias
 import falcon
 
 from api import errors, info
+from api.actions import Switch
 from api.bodies import Fixed
 from api.context import Authenticate, Contexts, authenticator
 from api.data import Data
@@ -14,6 +15,7 @@ from api.images import Image, Images
 from api.imports import Import
 from api.options import ApiOptions
 from api.schemas import documents
+from api.tags import ImageTag
 from api.tasks import ImageTasks
 from api.versions import Versions
 from flows.dispatch import Dispatcher
@@ -39,6 +41,9 @@ def create_app(
     app.add_route("/v2/images/{image_id}/file", Data(runtime, view))
     app.add_route("/v2/images/{image_id}/import", Import(runtime, dispatcher))
     app.add_route("/v2/images/{image_id}/tasks", ImageTasks(runtime))
+    app.add_route("/v2/images/{image_id}/tags/{tag}", ImageTag(runtime, options))
+    app.add_route("/v2/images/{image_id}/actions/deactivate", Switch(runtime, "deactivated"))
+    app.add_route("/v2/images/{image_id}/actions/reactivate", Switch(runtime, "active"))
     app.add_route("/v2/info/import", info.import_methods(runtime.options.methods))
     app.add_route("/v2/info/stores", info.stores(runtime.stores))
     app.add_route("/v2/info/stores/detail", info.StoresDetail(runtime.stores))

@@ -68,9 +68,7 @@ class Image:
         operations = patches.parse(dialect, read_array(req))
         self._changes.check(operations)
         with self._catalog.begin() as tx:
-            image = tx.images.get_to_change(image_id)
-            rights.require_visible(tx, who, image)
-            rights.require_may_modify(who, image)
+            image = rights.image_to_change(tx, who, image_id)
             if operations:
                 image = tx.images.update(image_id, self._changes.judge(operations, image, who))
         answer(resp, self._view.show(image))

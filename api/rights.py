@@ -21,6 +21,14 @@ def visible_image(tx: Tx, who: Context, image_id: str) -> ImageRecord:
     return image
 
 
+def image_to_change(tx: Tx, who: Context, image_id: str) -> ImageRecord:
+    """The image, locked until the transaction ends, if `who` may change it. Raises as `require_may_modify`."""
+    image = tx.images.get_to_change(image_id)
+    require_visible(tx, who, image)
+    require_may_modify(who, image)
+    return image
+
+
 def require_visible(tx: Tx, who: Context, image: ImageRecord) -> None:
     """Raise `NotFound` unless `who` may see the image (§14.1)."""
     if not (who.is_admin or image.owner is None or image.visibility in _OPEN or _owns(who, image)):

@@ -12,6 +12,7 @@ VISIBILITIES: Final = ("public", "private", "shared", "community")
 STATUSES: Final = "queued saving active killed deleted uploading importing pending_delete deactivated".split()
 _LARGEST_INT: Final = (1 << 31) - 1
 _TEXT: Final = {"type": "string"}
+TAG: Final[Schema] = {"type": "string", "maxLength": 255}
 _MAYBE: Final = ["null", "string"]
 _READ_ONLY: Final = {"readOnly": True}
 
@@ -43,7 +44,7 @@ def _base_properties(options: ApiOptions) -> dict[str, Schema]:
         "disk_format": _property("The format of the disk", _MAYBE, enum=[None, *options.disk_formats]),
         "created_at": _property("When the image was made", "string", **_READ_ONLY),
         "updated_at": _property("When the image was last changed", "string", **_READ_ONLY),
-        "tags": _property("Words that group images", "array", items={"type": "string", "maxLength": 255}),
+        "tags": _property("Words that group images", "array", items=TAG),
         "direct_url": _property("Where a store has the data", "string", **_READ_ONLY),
         "min_ram": _property("MB of memory to boot it", "integer", minimum=0, maximum=_LARGEST_INT),
         "min_disk": _property("GB of disk to boot it", "integer", minimum=0, maximum=_LARGEST_INT),

@@ -138,6 +138,17 @@ class Images:
         changes.write(self._connection, self._database, image_id, change)
         return self.get(image_id)
 
+    def switch(self, image_id: str, status: str) -> None:
+        """active ↔ deactivated. Raises `Conflict` from any other status, `NotFound` for a deleted image."""
+        image = t.images.c
+        moved = self._connection.execute(
+            update(t.images)
+            .where(image.id == image_id, image.status.in_(("active", "deactivated")))
+            .values(status=status, updated_at=self._database.now())
+        )
+        if not moved.rowcount:
+            raise Conflict(f"Image {image_id} is in status {self.get(image_id).status} and cannot become {status}.")
+
     def start_import(self, image_id: str, begins_from: str, stores: Sequence[str]) -> None:
         """queued or uploading → importing, in the transaction that makes the task (import-behaviour §1.3 [R]).
 
