@@ -13,6 +13,7 @@ from api.health import Health
 from api.image_view import ImageView
 from api.images import Image, Images
 from api.imports import Import
+from api.members import ImageMember, Members
 from api.options import ApiOptions
 from api.schemas import documents
 from api.tags import ImageTag
@@ -41,6 +42,8 @@ def create_app(
     app.add_route("/v2/images/{image_id}/file", Data(runtime, view))
     app.add_route("/v2/images/{image_id}/import", Import(runtime, dispatcher))
     app.add_route("/v2/images/{image_id}/tasks", ImageTasks(runtime))
+    app.add_route("/v2/images/{image_id}/members", Members(runtime, options))
+    app.add_route("/v2/images/{image_id}/members/{member}", ImageMember(runtime))
     app.add_route("/v2/images/{image_id}/tags/{tag}", ImageTag(runtime, options))
     app.add_route("/v2/images/{image_id}/actions/deactivate", Switch(runtime, "deactivated"))
     app.add_route("/v2/images/{image_id}/actions/reactivate", Switch(runtime, "active"))

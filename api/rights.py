@@ -7,32 +7,27 @@ import falcon
 
 from api.context import Context
 from catalog.catalog import Tx
-from catalog.errors import NotFound
 from catalog.images import ImageRecord
+from catalog.members import Member
 from catalog.tasks import TaskRecord
+from catalog.visibility import Viewer
 
-_OPEN = ("public", "community")
+
+def viewer(who: Context) -> Viewer:
+    """With whose eyes `who` looks at images."""
+    return Viewer(who.project, sees_all=who.is_admin)
 
 
 def visible_image(tx: Tx, who: Context, image_id: str) -> ImageRecord:
     """The image, if `who` may see it (§14.1). Raises `NotFound`, in the same words as for one that does not exist."""
-    image = tx.images.get(image_id)
-    require_visible(tx, who, image)
-    return image
+    return tx.images.get(image_id, viewer(who))
 
 
 def image_to_change(tx: Tx, who: Context, image_id: str) -> ImageRecord:
     """The image, locked until the transaction ends, if `who` may change it. Raises as `require_may_modify`."""
-    image = tx.images.get_to_change(image_id)
-    require_visible(tx, who, image)
+    image = tx.images.get_to_change(image_id, viewer(who))
     require_may_modify(who, image)
     return image
-
-
-def require_visible(tx: Tx, who: Context, image: ImageRecord) -> None:
-    """Raise `NotFound` unless `who` may see the image (§14.1)."""
-    if not (who.is_admin or image.owner is None or image.visibility in _OPEN or _owns(who, image)):
-        raise NotFound(f"No image found with ID {image.id}")
 
 
 def require_may_modify(who: Context, image: ImageRecord) -> None:
@@ -75,6 +70,17 @@ def require_may_show(who: Context, visibility: str) -> None:
 def may_see_task(who: Context, task: TaskRecord) -> bool:
     """Whether a task is shown to `who`: those that its own project asked for, to an administrator all."""
     return who.is_admin or (who.project is not None and task.owner == who.project)
+
+
+def may_see_member(who: Context, image: ImageRecord, member: Member) -> bool:
+    """Whether a member of an image is shown to `who`: to the image's owner all, to a member itself."""
+    return may_modify(who, image) or member.member == who.project
+
+
+def require_may_answer(who: Context, member: str) -> None:
+    """Raise a 403 unless `who` may answer for the project `member`; the owner of the image may not."""
+    if not (who.is_admin or who.project == member):
+        raise falcon.HTTPForbidden(description=f"Whether {member} accepts the image is for itself to say.")
 
 
 def _owns(who: Context, image: ImageRecord) -> bool:

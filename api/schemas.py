@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from api.options import ApiOptions
+from catalog.members import STATUSES as MEMBER_STATUSES
 
 Schema = Mapping[str, Any]
 
@@ -99,10 +100,10 @@ def _shipped_properties() -> dict[str, Schema]:
     }
 
 
-_MEMBER: Final[Schema] = {
+MEMBER: Final[Schema] = {
     "member_id": _property("The project that the image is shared with", "string"),
     "image_id": _property("The image", "string", pattern=UUID),
-    "status": _property("What the member says", "string", enum=["pending", "accepted", "rejected"]),
+    "status": _property("What the member says", "string", enum=list(MEMBER_STATUSES)),
     "created_at": _property("When the image was shared", "string"),
     "updated_at": _property("When the member last answered", "string"),
     "schema": _TEXT | _READ_ONLY,
@@ -142,7 +143,7 @@ def documents(options: ApiOptions) -> dict[str, Schema]:
             {"rel": "describedby", "href": "{schema}"},
         ],
     }
-    member, task = {"name": "member", "properties": _MEMBER}, {"name": "task", "properties": _TASK}
+    member, task = {"name": "member", "properties": MEMBER}, {"name": "task", "properties": _TASK}
     return {
         "image": image,
         "images": _collection("images", image, "first", "next", "describedby"),

@@ -11,6 +11,7 @@ from catalog.fenced import Fenced
 from catalog.images import Images
 from catalog.leases import Claim
 from catalog.lock import ImportLock
+from catalog.members import Members
 from catalog.objects import Garbage, forget, take_garbage
 from catalog.tasks import NewTask, Tasks
 
@@ -21,6 +22,7 @@ class Tx:
 
     connection: Connection
     images: Images
+    members: Members
     tasks: Tasks
 
 
@@ -57,7 +59,12 @@ class Catalog:
             yield Fenced(connection, self.database, self.lock, claim, grace=self.grace)
 
     def _tx(self, connection: Connection) -> Tx:
-        return Tx(connection, Images(connection, self.database), Tasks(connection, self.database))
+        return Tx(
+            connection,
+            Images(connection, self.database),
+            Members(connection, self.database),
+            Tasks(connection, self.database),
+        )
 
     def request_import(self, new: NewTask) -> None:
         """Record the wish whole: task, targets, lock and image status, or nothing of it (architecture §6.3).

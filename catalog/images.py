@@ -15,6 +15,7 @@ from catalog.errors import Conflict, Duplicate, NotFound, Protected
 from catalog.listing import ImageQuery, page_of
 from catalog.objects import discard
 from catalog.tasks import call_off
+from catalog.visibility import EVERYTHING, Viewer, may_see
 
 IMPORTING = ("pending", "copying")
 
@@ -88,19 +89,20 @@ class Images:
         self._connection = connection
         self._database = database
 
-    def get(self, image_id: str) -> ImageRecord:
-        """One image that is not deleted. Raises `NotFound`."""
-        return self._one(image_id, self._existing(image_id))
+    def get(self, image_id: str, viewer: Viewer = EVERYTHING) -> ImageRecord:
+        """One image that is not deleted. Raises `NotFound`, also for one that `viewer` may not see."""
+        return self._one(image_id, self._existing(image_id, viewer))
 
-    def get_to_change(self, image_id: str) -> ImageRecord:
+    def get_to_change(self, image_id: str, viewer: Viewer = EVERYTHING) -> ImageRecord:
         """As `get`, and nobody else changes the image before this transaction ends: what is judged by the answer holds.
 
         Only the images row is locked, as an update would; who holds the lock of an import is not asked.
         """
-        return self._one(image_id, self._existing(image_id).with_for_update(key_share=True))
+        return self._one(image_id, self._existing(image_id, viewer).with_for_update(key_share=True, of=t.images))
 
-    def _existing(self, image_id: str) -> Select[Any]:
-        return select(t.images).where(t.images.c.id == image_id, t.images.c.status != "deleted")
+    def _existing(self, image_id: str, viewer: Viewer) -> Select[Any]:
+        image = t.images.c
+        return select(t.images).where(image.id == image_id, image.status != "deleted", may_see(viewer))
 
     def _one(self, image_id: str, wanted: Select[Any]) -> ImageRecord:
         row = self._connection.execute(wanted).first()
