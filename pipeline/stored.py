@@ -25,9 +25,9 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """The copy in `store` gave the bytes from offset `start` on, until another went on or the end was reached."""
+    """What one copy gave: the bytes from offset `start` on, until another went on or the end was reached."""
 
-    store: str
+    copy: Copy
     start: int
 
 
@@ -53,7 +53,7 @@ class StoreSource:
         self.length: int | None = size
         self.end_vouched = True
         self.used: list[Stretch] = []
-        """Which copies gave bytes, in order; read it when the reading is over."""
+        """Which copies gave bytes, in order. Complete when the reading is over."""
         self.skipped: list[StoreError] = list(skipped)
         """Why copies were given up, in order; a copy that got another turn may be there twice."""
         self._copies, self._size, self._idle_timeout = copies, size, idle_timeout
@@ -81,7 +81,7 @@ class StoreSource:
                     for chunk in chunks:
                         self._check()
                         if at == began:
-                            self.used.append(Stretch(copy.store.id, at))
+                            self.used.append(Stretch(copy, at))
                         at += len(chunk)
                         yield chunk
                 return
