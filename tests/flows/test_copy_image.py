@@ -77,7 +77,7 @@ def test_it_is_active_and_readable_all_the_while(service: Service) -> None:
         return go()
 
     for operation in ("create", "write", "commit"):
-        service.fail("b", operation, look)  # type: ignore[arg-type]
+        service.fail("b", operation, look)
     service.copy(image, "b")
     assert set(seen) == {("active", ("b",), True)}
     assert len(seen) == 6
@@ -113,7 +113,7 @@ def test_all_stores_are_those_that_lack_it(service: Service) -> None:
 
 
 def test_bug_1885725_plugins_never_touch_an_active_image(service: Service) -> None:
-    """Given data that an import would decompress, or refuse for its format, when it is copied, then it stays as it is."""
+    """Given data that an import would expand, or refuse for its format, when it is copied, then it stays as it is."""
     service.origin.objects["/image"] = packed = gzip.compress(DATA, 1)
     image = service.active("a", container_format="compressed")
     with service.runtime.catalog.database.begin() as connection:
@@ -479,7 +479,7 @@ def test_an_image_deleted_in_mid_copy_leaves_no_byte(service: Service) -> None:
     task = service.copy(image, "b")
     assert (task.status, task.error_code) == ("failure", "cancelled")
     assert "deleted" in task.message
-    assert service.kept() == dict.fromkeys(STORES, [])
+    assert service.kept() == {store: [] for store in STORES}
 
 
 def test_a_cancelled_copy_leaves_the_image_as_it_was(service: Service) -> None:
