@@ -13,6 +13,14 @@ from flows.options import BrokerOptions
 log = logging.getLogger(__name__)
 
 QUEUE = "imports"
+"""What every worker consumes. What only the workers of one host can do is in `imports.<host>` (`queues_of`)."""
+
+UNUSED = 7 * 24 * 3600.0
+"""Seconds after which RabbitMQ forgets the queue of a host that nobody consumes and nobody sends to."""
+
+UNHEARD = 3600.0
+"""Seconds after which RabbitMQ drops a message from the queue of a host."""
+
 COLLECT = "tranship.collect"
 
 
@@ -64,6 +72,23 @@ def _transport_options(url: str) -> dict[str, object]:
     return {"polling_interval": 0.05}
 
 
+def queues_of(app: Celery, host: str) -> list[str]:
+    """The queues that the workers of `host` consume, which `app` knows from now on."""
+    return [QUEUE, _queue_of(app, host)]
+
+
+def _queue_of(app: Celery, host: str) -> str:
+    """The queue of one host. It is declared wherever it is used, always in the same words, or RabbitMQ refuses.
+
+    A host may go for ever, so its queue goes too when nobody has used it for long; and what nobody has fetched by the
+    time that sweepers have rung again many times over is dropped (RabbitMQ; the others keep it).
+    """
+    name = f"{QUEUE}.{host}"
+    if name not in app.amqp.queues:
+        app.amqp.queues.add(Queue(name, routing_key=name, durable=True, expires=UNUSED, message_ttl=UNHEARD))
+    return name
+
+
 class Dispatcher:
     """Rings the doorbell after the commit, and never lets a broken broker hurt the caller: the sweeper rings again.
 
@@ -78,9 +103,16 @@ class Dispatcher:
         self._closed_until = 0.0
         self._guard = threading.Lock()
 
-    def send(self, flow: Flow, task_id: str, from_step: int = 0) -> bool:
-        """Wake a worker for the task; False when nothing was sent. Never raises."""
-        signatures = [self.app.signature(name, args=(task_id,), immutable=True) for name in flow.task_names(from_step)]
+    def send(self, flow: Flow, task_id: str, from_step: int = 0, host: str | None = None) -> bool:
+        """Wake a worker for the task, one of `host` if that is given; False when nothing was sent. Never raises.
+
+        Every step carries the name of its queue, for the worker that finishes one sends the next.
+        """
+        queue = QUEUE if host is None else _queue_of(self.app, host)
+        signatures = [
+            self.app.signature(name, args=(task_id,), immutable=True, options={"queue": queue})
+            for name in flow.task_names(from_step)
+        ]
         return self._ring(chain(*signatures, app=self.app) if len(signatures) > 1 else signatures[0], task_id)
 
     def collect(self, image_id: str) -> bool:
