@@ -3,8 +3,8 @@
 Sections and names are Glance's wherever Glance has the option, so that an operator's glance-api.conf is understood;
 what Glance has not is in `[tranship]`. Each option can also come from the environment as `OS_<SECTION>__<OPTION>`,
 for example `OS_DATABASE__CONNECTION` or `OS_DEFAULT__ENABLED_BACKENDS`, which wins over the file. What is not set
-follows from the data directory: an SQLite database, an in-process broker and three file stores under it. Only the
-roots read this module; `option_table.py` lists what there is.
+follows from the data directory: an SQLite database, an in-process broker, and under it three file stores and staging.
+Only the roots read this module; `option_table.py` lists what there is.
 """
 
 import logging

@@ -10,12 +10,12 @@ log = logging.getLogger(__name__)
 
 
 def collect(runtime: Runtime, *, image_id: str | None = None, limit: int = 100) -> int:
-    """Delete the objects that are due (of one image, or of all) and return how many went.
+    """Delete the objects that are due (of one image, or of all) and can be reached from this host; how many went.
 
     A store that is away keeps its garbage on record; it is tried again after a minute. Nothing here raises for a store.
     """
     gone = 0
-    for garbage in runtime.catalog.take_garbage(again_after=60.0, limit=limit, image_id=image_id):
+    for garbage in runtime.catalog.take_garbage(again_after=60.0, limit=limit, image_id=image_id, host=runtime.host):
         if _deleted(runtime, garbage):
             gone += 1
             if garbage.last:

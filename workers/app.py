@@ -125,7 +125,7 @@ class EmbeddedWorker:
             pool=_Threads,
             concurrency=concurrency,
             queues=queues_of(app, runtime.host),
-            hostname=f"embedded-{os.getpid()}@localhost",
+            hostname=f"embedded-{os.getpid()}@{runtime.host}",
             without_heartbeat=True,
             without_mingle=True,
             without_gossip=True,

@@ -41,7 +41,7 @@ def ring(runtime: Runtime, dispatcher: Dispatcher, *, messages_lost: bool = Fals
         if flow is None:
             log.warning("task %s: this version does not know the import method %s", task.id, task.flow)
         elif not runtime.catalog.lock.busy(task.id):
-            rung += dispatcher.send(flow, task.id, task.step)
+            rung += dispatcher.send_again(flow, task)
     return rung
 
 
