@@ -43,19 +43,18 @@ class NoBroker(Dispatcher):
 
 
 def confine(monkeypatch: pytest.MonkeyPatch, host: str | None) -> None:
-    """From now on, what is asked for can be read by the workers of `host` only; None: by all."""
+    """From now on, what web downloads read can be read by the workers of `host` only; None: by all."""
 
     def admit(_runtime: Runtime, request: ImportRequest, _image: ImageRecord) -> Admission:
         return Admission({"uri": request.uri}, host=host)
 
-    for name, flow in FLOWS.items():
-        monkeypatch.setitem(FLOWS, name, replace(flow, admit=admit))
+    monkeypatch.setitem(FLOWS, "web-download", replace(FLOWS["web-download"], admit=admit))
 
 
-def ask(service: Service, stores: tuple[str, ...] = ("a", "b")) -> tuple[Any, str]:
+def ask(service: Service, stores: tuple[str, ...] = ("a", "b"), **more: Any) -> tuple[Any, str]:
     """An image and the task that imports it, which no message has told anybody of."""
     image = service.image()
-    request = ImportRequest("web-download", uri=service.origin.url("/image"), stores=stores)
+    request = ImportRequest("web-download", uri=service.origin.url("/image"), stores=stores, **more)
     return image, submit(service.runtime, NoBroker(service), image, request, Requester())
 
 
