@@ -67,7 +67,7 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
         runtime.catalog.record_fulfilled(new, said, keep_for=runtime.options.task_time_to_live)
         return task_id
     runtime.catalog.request_import(new)
-    if not dispatcher.send(flow, task_id):
+    if not dispatcher.send(flow, task_id, host=admission.host):
         # The wish is recorded; without this note the sweeper would only wait longer before it rings.
         with contextlib.suppress(CatalogError), runtime.catalog.begin() as tx:
             tx.tasks.not_sent(task_id)

@@ -119,7 +119,9 @@ def test_bug_1885725_plugins_never_touch_an_active_image(service: Service) -> No
         ({"stores": ("b",), "checksum": "md5:" + "0" * 32}, BadImportRequest, "cannot be used with copy-image"),
     ],
 )
-def test_requests_that_make_no_sense(service: Service, asked: dict[str, Any], error: type[Exception], says: str) -> None:
+def test_requests_that_make_no_sense(
+    service: Service, asked: dict[str, Any], error: type[Exception], says: str
+) -> None:
     """Given an image in the default store a, when a copy is asked for that cannot be, then nothing is recorded."""
     image = service.active("a")
     named = asked.pop("stores", ())
