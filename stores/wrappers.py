@@ -51,6 +51,10 @@ class FaultyStore:
         """See `stores.base.ReadableStore.url`."""
         return self.inner.url(key)
 
+    def properties(self) -> Mapping[str, object]:
+        """See `stores.base.ReadableStore.properties`."""
+        return self.inner.properties()
+
     def probe(self) -> None:
         """See `stores.base.ReadableStore.probe`."""
         self.through(Call("probe", ""), self.inner.probe)
