@@ -8,7 +8,7 @@
 CREATE TABLE schema_version (
     version BIGINT NOT NULL PRIMARY KEY
 );
-INSERT INTO schema_version (version) VALUES (1);
+INSERT INTO schema_version (version) VALUES (2);
 
 -- An image, as users see it. Moves between states (import-behaviour, section 1.1):
 --   queued       made, no data                     -> saving, uploading, importing, active, deleted
@@ -94,7 +94,8 @@ CREATE TABLE tasks (
     user_id                 TEXT,
     request_id              TEXT,
     input                   TEXT    NOT NULL,              -- JSON, secrets masked: what users see
-    source                  TEXT    NOT NULL,              -- what the worker reads; never shown
+    source                  TEXT    NOT NULL,              -- JSON: what the worker reads; never shown
+    host                    TEXT,                          -- only workers there can read it; null = all can
     facts                   TEXT    NOT NULL,              -- JSON: what finished steps found out
     result                  TEXT,                          -- JSON
     message                 TEXT    NOT NULL,
@@ -188,16 +189,23 @@ CREATE TABLE objects (
     store      TEXT   NOT NULL,
     object_key TEXT   NOT NULL,
     image_id   TEXT   NOT NULL REFERENCES images (id),
-    task_id    TEXT   REFERENCES tasks (id),
+    task_id    TEXT   REFERENCES tasks (id),             -- null: an upload by a request, not by a task
+    host       TEXT,                                     -- only processes there can reach it; null = all can
     state      TEXT   NOT NULL,
     size       BIGINT,
     created_at BIGINT NOT NULL,
+    kept_until BIGINT,                                   -- an upload: when its writer is taken for dead, or, once it
+                                                         -- is stored, when it has waited long enough to be imported
     collect_at BIGINT,                                     -- garbage: when to delete next
     forget_at  BIGINT,                                     -- garbage: when the grace period ends
     PRIMARY KEY (store, object_key),
     CONSTRAINT object_state CHECK (state IN ('writing', 'stored', 'located', 'garbage')),
+    CONSTRAINT object_upload_ends CHECK (task_id IS NOT NULL OR state NOT IN ('writing', 'stored')
+        OR kept_until IS NOT NULL),
     CONSTRAINT object_garbage_is_collected CHECK ((state = 'garbage') = (collect_at IS NOT NULL AND forget_at IS NOT NULL))
 );
 CREATE INDEX objects_of_task ON objects (task_id);
 CREATE INDEX objects_of_image ON objects (image_id);
+-- Data is uploaded for an image by one request at a time, and staged once.
+CREATE UNIQUE INDEX one_upload_per_image ON objects (image_id) WHERE task_id IS NULL AND state IN ('writing', 'stored');
 CREATE INDEX objects_to_collect ON objects (collect_at) WHERE state = 'garbage';

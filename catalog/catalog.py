@@ -68,7 +68,7 @@ class Catalog:
         """
         with self.begin() as tx:
             self.lock.require_free(tx.connection, new.image_id)
-            tx.images.start_import(new.image_id)
+            tx.images.start_import(new.image_id, new.begins_from, new.stores)
             tx.tasks.create(new)
             self.lock.claim(tx.connection, new.image_id, new.id)
 

@@ -21,7 +21,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from catalog import tables as t
 from catalog.errors import BadValue, CatalogError, CatalogUnavailable, RuleBroken
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SECOND = 1_000_000
 """Times in rows are microseconds."""
 

@@ -306,7 +306,7 @@ class Fenced:
             .where(t.tasks.c.id == self._claim.task_id)
             .values(
                 status=status,
-                source="",  # it may hold a password, and nobody needs it any more
+                source="{}",  # it may hold a password, and nobody needs it any more
                 phase="",
                 next_attempt_at=None,
                 updated_at=self._database.now(),

@@ -117,28 +117,33 @@ class Images:
             self._connection.execute(insert(t.image_tags), [{"image_id": new.id, "tag": x} for x in set(new.tags)])
         return self.get(new.id)
 
-    def start_import(self, image_id: str) -> None:
-        """queued → importing, in the transaction that makes the task (import-behaviour §1.3 [R]).
+    def start_import(self, image_id: str, begins_from: str, stores: Sequence[str]) -> None:
+        """queued or uploading → importing, in the transaction that makes the task (import-behaviour §1.3 [R]).
 
-        Raises `Conflict`, or `NotFound` for a deleted image.
+        An active image stays active, since data is only added to it. Raises `Conflict` when the image is in another
+        status, lacks a format, or is in one of `stores`, and `NotFound` for a deleted image.
         """
-        image = t.images.c
+        image, place = t.images.c, t.locations.c
+        held = select(place.store).where(place.image_id == image_id, place.store.in_(stores))
         moved = self._connection.execute(
             update(t.images)
             .where(
                 image.id == image_id,
-                image.status == "queued",
+                image.status == begins_from,
                 image.container_format.is_not(None),
                 image.disk_format.is_not(None),
+                ~held.exists(),
             )
-            .values(status="importing", updated_at=self._database.now())
+            .values(status="active" if begins_from == "active" else "importing", updated_at=self._database.now())
         )
         if moved.rowcount:
             return
-        status = self.get(image_id).status
-        if status != "queued":
-            raise Conflict(f"Image {image_id} is in status {status}, not queued: nothing can be imported into it.")
-        raise Conflict(f"Image {image_id} needs 'container_format' and 'disk_format' set before an import.")
+        now = self.get(image_id)
+        if now.status != begins_from:
+            raise Conflict(f"Image {image_id} is in status {now.status}, not {begins_from}: it cannot be imported now.")
+        if now.container_format is None or now.disk_format is None:
+            raise Conflict(f"Image {image_id} needs 'container_format' and 'disk_format' set before an import.")
+        raise Conflict(f"Image {image_id} is already in one of the stores {', '.join(stores)}.")
 
     def delete(self, image_id: str, *, grace: float) -> None:
         """Delete the image in any state (§1.8): its data becomes garbage, a running import is told to stop.

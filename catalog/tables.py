@@ -33,7 +33,7 @@ locations = _table("locations", "image_id store object_key", text="url", numbers
 tasks = _table(
     "tasks",
     "id",
-    text="image_id type flow status owner user_id request_id input source facts result message error_code phase",
+    text="image_id type flow status owner user_id request_id input source host facts result message error_code phase",
     numbers="step bytes_done bytes_total attempt sent_at next_attempt_at created_at updated_at expires_at",
     flags="all_stores_must_succeed cancel_requested",
 )
@@ -65,6 +65,6 @@ attempts = Table(
 objects = _table(
     "objects",
     "store object_key",
-    text="image_id task_id state",
-    numbers="size created_at collect_at forget_at",
+    text="image_id task_id host state",
+    numbers="size created_at kept_until collect_at forget_at",
 )

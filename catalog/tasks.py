@@ -16,18 +16,24 @@ LIVE = ("pending", "processing")
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A wish, as the API records it. `input` is shown to users (secrets masked); `source` is for the worker alone."""
+    """A wish, as the API records it. `input` is shown to users (secrets masked); `source` is for the worker alone.
+
+    `begins_from` is the status that the image must be in; only an active one stays in it. `host` names the one host
+    whose workers can read the source, None says that all can.
+    """
 
     id: str
     image_id: str
     flow: str
     stores: tuple[str, ...]
     input: Mapping[str, object]
-    source: str
+    source: Mapping[str, object]
     all_stores_must_succeed: bool
     owner: str | None
     user_id: str | None
     request_id: str | None
+    begins_from: str = "queued"
+    host: str | None = None
     type: str = "api_image_import"
 
 
@@ -71,7 +77,8 @@ class TaskRecord:
     user_id: str | None
     request_id: str | None
     input: Mapping[str, Any]
-    source: str
+    source: Mapping[str, Any]
+    host: str | None
     facts: Mapping[str, Any]
     result: Mapping[str, Any] | None
     message: str
@@ -120,7 +127,8 @@ class Tasks:
                 user_id=new.user_id,
                 request_id=new.request_id,
                 input=json.dumps(new.input),
-                source=new.source,
+                source=json.dumps(new.source),
+                host=new.host,
                 facts="{}",
                 message="",
                 all_stores_must_succeed=new.all_stores_must_succeed,
@@ -276,6 +284,6 @@ def call_off(connection: Connection, which: ColumnElement[bool]) -> int:
 
 def _record(row: Row[Any], targets: tuple[Target, ...]) -> TaskRecord:
     columns = dict(row._mapping)
-    for name in ("input", "facts", "result"):
+    for name in ("input", "source", "facts", "result"):
         columns[name] = json.loads(columns[name]) if columns[name] is not None else None
     return TaskRecord(**columns, targets=targets)

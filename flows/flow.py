@@ -28,7 +28,9 @@ Record = Callable[[Fenced], Facts]
 class ImportRequest:
     """An import as a client asks for it (http-api §6.1). `stores` is None when the body names none.
 
-    `body` is what was sent, for the task's `input`; `store_header` is `X-Image-Meta-Store`.
+    `body` is what was sent, for the task's `input`; `store_header` is `X-Image-Meta-Store`. `checksum` is
+    `algorithm:hex` or the URI of a file of checksums, of the bytes as they are fetched (`checksum_of` source) or of the
+    image that becomes of them (image).
     """
 
     method: str
@@ -37,7 +39,20 @@ class ImportRequest:
     all_stores: bool = False
     all_stores_must_succeed: bool = True
     store_header: str | None = None
+    checksum: str | None = None
+    checksum_of: str = "source"
     body: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What a worker needs to know of an admitted request: kept with the task, never shown.
+
+    `host` names the only host whose workers can read the source; None for all.
+    """
+
+    source: Mapping[str, object]
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +88,16 @@ class Step:
 class Flow:
     """An import method.
 
-    `admit(runtime, request, image)` raises `NotAdmitted` (or a policy's `Denied`) when the request cannot be taken, and
-    returns the source to store with the task. `undo(tx, error, code, message)` writes, under the fence, what a failed
+    It `begins_from` an image in this status, and only with both formats set (import-behaviour §1.2, rows 4 to 6).
+    `admit(runtime, request, image)` is asked after that; it raises `NotAdmitted` (or a policy's `Denied`) when the
+    request cannot be taken. `undo(tx, error, code, message)` writes, under the fence, what a failed
     import leaves behind (import-behaviour §1.6 [R]); both may be called twice.
     """
 
     name: str
     steps: tuple[Step, ...]
-    admit: Callable[["Runtime", ImportRequest, ImageRecord], str]
+    begins_from: str
+    admit: Callable[["Runtime", ImportRequest, ImageRecord], Admission]
     undo: Callable[[Fenced, Exception, str, str], None]
 
     def position(self, step: str) -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from catalog.errors import CatalogError
 from catalog.images import ImageRecord
 from catalog.tasks import NewTask
-from flows.admission import choose_stores
+from flows.admission import choose_stores, require_ready
 from flows.dispatch import Dispatcher
 from flows.errors import BadImportRequest
 from flows.flow import ImportRequest
@@ -35,13 +35,15 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
         offered = ", ".join(runtime.options.methods)
         raise BadImportRequest(f"'method.name' is {request.method!r}; this service offers: {offered}.")
     flow = FLOWS[request.method]
-    source = flow.admit(runtime, request, image)
+    require_ready(flow, image)
+    admission = flow.admit(runtime, request, image)
     stores = choose_stores(
         request,
         ids=runtime.stores.ids(),
         writable=runtime.stores.writable_ids(),
         default=runtime.stores.default,
         quota=runtime.options.location_quota,
+        holding=[place.store for place in image.locations],
     )
     task_id = str(uuid.uuid4())
     runtime.catalog.request_import(
@@ -51,7 +53,9 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
             flow=flow.name,
             stores=stores,
             input={"image_id": image.id, "import_req": _shown(request), "backend": list(stores)},
-            source=source,
+            source=admission.source,
+            begins_from=flow.begins_from,
+            host=admission.host,
             all_stores_must_succeed=request.all_stores_must_succeed,
             owner=who.project,
             user_id=who.user,

@@ -5,27 +5,17 @@
 from catalog.errors import NotFound
 from catalog.images import ImageRecord
 from flows.bring import bring, finish, publish, take_back
-from flows.errors import ImageNotReady
-from flows.flow import Flow, ImportRequest, Record, Step, StepContext
+from flows.flow import Admission, Flow, ImportRequest, Record, Step, StepContext
 from flows.runtime import Runtime
 from pipeline.errors import Interrupted
 from pipeline.sources import HttpSource
 
 
-def _admit(runtime: Runtime, request: ImportRequest, image: ImageRecord) -> str:
-    """Rows 4 to 6 and 16 of import-behaviour §1.2. The host is resolved and judged later, by the worker that
-    connects.
-    """
-    if image.status != "queued":
-        raise ImageNotReady(
-            f"Image {image.id} is in status {image.status}; web-download imports only into a queued image."
-        )
-    for name in ("container_format", "disk_format"):
-        if getattr(image, name) is None:
-            raise ImageNotReady(f"'{name}' needs to be set before import.")
+def _admit(runtime: Runtime, request: ImportRequest, image: ImageRecord) -> Admission:
+    """Row 16 of import-behaviour §1.2. The host is resolved and judged later, by the worker that connects."""
     uri = request.uri or ""
     runtime.uris.check_uri(uri)
-    return uri
+    return Admission({"uri": uri})
 
 
 def _transfer(ctx: StepContext) -> Record:
@@ -34,12 +24,13 @@ def _transfer(ctx: StepContext) -> Record:
             image = tx.images.get(ctx.task.image_id)
         except NotFound as error:
             raise Interrupted("the image was deleted") from error
-    return bring(ctx, HttpSource(ctx.task.source, ctx.runtime.uris, ctx.runtime.http), image)
+    return bring(ctx, HttpSource(ctx.task.source["uri"], ctx.runtime.uris, ctx.runtime.http), image)
 
 
 WEB_DOWNLOAD = Flow(
     name="web-download",
     steps=(Step("transfer", _transfer), Step("publish", publish), Step("finish", finish, can_be_called_off=False)),
+    begins_from="queued",
     admit=_admit,
     undo=take_back,
 )

@@ -117,7 +117,7 @@ class Service:
                 flow="web-download",
                 stores=tuple(stores),
                 input={"image_id": image_id},
-                source=URI,
+                source={"uri": URI},
                 all_stores_must_succeed=must_all,
                 owner=self.options.default_project,
                 user_id="u",

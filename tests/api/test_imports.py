@@ -39,7 +39,7 @@ def test_an_accepted_import_is_on_record_before_the_answer(service: Service) -> 
     assert answer.headers["x-openstack-request-id"] == "req-42"
     task = only_task(service, image)
     assert (task.request_id, task.owner, task.user_id) == ("req-42", "default", "admin")
-    assert (task.status, task.source, [t.store for t in task.targets]) == ("pending", URI, ["cheap"])
+    assert (task.status, task.source, [t.store for t in task.targets]) == ("pending", {"uri": URI}, ["cheap"])
     assert service.doorbell.rung == [(task.id, 0)]
     shown = service.client.simulate_get(f"/v2/images/{image}").json
     assert (shown["status"], shown["os_glance_import_task"]) == ("importing", task.id)

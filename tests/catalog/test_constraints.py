@@ -214,6 +214,14 @@ REFUSED = [
     Refused(
         "object_garbage_is_collected", add(t.objects, collect_at=1, forget_at=1), (IMAGE, TASK), what="not garbage"
     ),
+    Refused("object_upload_ends", add(t.objects, task_id=None), (IMAGE,)),
+    Refused("object_upload_ends", add(t.objects, task_id=None, state="stored"), (IMAGE,), what="stored"),
+    Refused(
+        "one_upload_per_image",
+        add(t.objects, task_id=None, kept_until=1, object_key="l"),
+        (IMAGE, add(t.objects, task_id=None, kept_until=1, state="stored")),
+        "objects.image_id",
+    ),
     Refused("objects_pkey", add(t.objects), (IMAGE, TASK, add(t.objects)), "objects.store, objects.object_key"),
     # guards
     Refused("fence_never_lowered", put(t.image_locks, fence=2), (IMAGE, LOCK)),

@@ -15,7 +15,7 @@ from sqlalchemy import func, insert, select, update
 from catalog import engine as module
 from catalog import tables as t
 from catalog.catalog import Catalog
-from catalog.engine import SECOND, Database, isoformat
+from catalog.engine import SCHEMA_VERSION, SECOND, Database, isoformat
 from catalog.errors import BadValue, CatalogError, CatalogUnavailable, RuleBroken
 from catalog.fenced import Fenced
 from catalog.leases import Claim
@@ -84,7 +84,7 @@ class TestTransactions:
         with database.begin() as writing:
             writing.execute(update(t.schema_version).values(version=7))
             with database.read() as reading:
-                assert reading.execute(select(t.schema_version.c.version)).scalar_one() == 1
+                assert reading.execute(select(t.schema_version.c.version)).scalar_one() == SCHEMA_VERSION
         with database.read() as reading:
             assert reading.execute(select(t.schema_version.c.version)).scalar_one() == 7
 
@@ -94,10 +94,10 @@ class TestTransactions:
         Else an image could be shown active, from before it was deleted, and without locations, from after.
         """
         with database.read() as reading:
-            assert reading.execute(select(t.schema_version.c.version)).scalar_one() == 1
+            assert reading.execute(select(t.schema_version.c.version)).scalar_one() == SCHEMA_VERSION
             with database.begin() as writing:
                 writing.execute(update(t.schema_version).values(version=7))
-            assert reading.execute(select(t.schema_version.c.version)).scalar_one() == 1
+            assert reading.execute(select(t.schema_version.c.version)).scalar_one() == SCHEMA_VERSION
 
     def test_writing_after_reading(self, database: Database) -> None:
         """Given a pooled connection that has read, when it next writes, then it may: its kind went with its use."""
@@ -184,14 +184,14 @@ class TestCheck:
             Database(database_url).check()
         assert not refusal.value.transient
 
-    @pytest.mark.parametrize("versions", [[2], []])
+    @pytest.mark.parametrize("versions", [[1], []])
     def test_another_version(self, database: Database, versions: list[int]) -> None:
         """Given the tables of another version, then the sentence names both."""
         with database.begin() as connection:
             connection.execute(t.schema_version.delete())
             for version in versions:
                 connection.execute(insert(t.schema_version).values(version=version))
-        with pytest.raises(CatalogError, match="this program needs 1") as refusal:
+        with pytest.raises(CatalogError, match="this program needs 2") as refusal:
             database.check()
         assert not refusal.value.transient
 
@@ -254,9 +254,9 @@ class TestSilence:
         database = Database(database_url)
         database.create()
         with database.begin() as first:
-            first.execute(update(t.schema_version).values(version=1))
+            first.execute(update(t.schema_version).values(version=SCHEMA_VERSION))
             with pytest.raises(CatalogUnavailable), database.begin() as second:
-                second.execute(update(t.schema_version).values(version=2))
+                second.execute(update(t.schema_version).values(version=9))
         database.check()
         database.dispose()
 

@@ -34,7 +34,12 @@ class TestShowing:
         task = task_of(catalog, task_id)
         assert (task.image_id, task.type, task.flow) == (image_id, "api_image_import", "web-download")
         assert (task.status, task.live, task.step, task.attempt) == ("pending", True, 0, 0)
-        assert (task.input, task.source, task.facts, task.result) == ({"image_id": image_id}, "http://h/x", {}, None)
+        assert (task.input, task.source, task.facts, task.result) == (
+            {"image_id": image_id},
+            {"uri": "http://h/x"},
+            {},
+            None,
+        )
         assert (task.owner, task.user_id, task.request_id) == ("p", "u", "req-1")
         assert (task.message, task.error_code, task.cancel_requested) == ("", None, False)
         assert [(x.store, x.state, x.bytes_done, x.reason) for x in task.targets] == [
