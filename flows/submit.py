@@ -11,6 +11,7 @@ from flows.admission import choose_stores, require_ready
 from flows.dispatch import Dispatcher
 from flows.errors import BadImportRequest
 from flows.flow import ImportRequest
+from flows.locations import settled
 from flows.methods import FLOWS
 from flows.runtime import Runtime
 from pipeline.uris import mask
@@ -43,7 +44,7 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
         writable=runtime.stores.writable_ids(),
         default=runtime.stores.default,
         quota=runtime.options.location_quota,
-        holding=[place.store for place in image.locations],
+        holding=[place.store for place in settled(runtime, image).locations],
     )
     task_id = str(uuid.uuid4())
     runtime.catalog.request_import(

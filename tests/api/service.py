@@ -107,7 +107,14 @@ class Service:
         with self.catalog.begin() as tx:
             return tx.images.create(NewImage(**given)).id  # type: ignore[arg-type]
 
-    def importing(self, image_id: str, stores: Sequence[str] = ("cheap",), *, must_all: bool = True) -> str:
+    def importing(
+        self,
+        image_id: str,
+        stores: Sequence[str] = ("cheap",),
+        *,
+        must_all: bool = True,
+        begins_from: str = "queued",
+    ) -> str:
         """Ask for an import behind the API's back; returns the task's id."""
         task_id = str(uuid.uuid4())
         self.catalog.request_import(
@@ -122,6 +129,7 @@ class Service:
                 owner=self.options.default_project,
                 user_id="u",
                 request_id="req-1",
+                begins_from=begins_from,
             )
         )
         return task_id
