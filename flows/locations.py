@@ -15,8 +15,8 @@ from stores.errors import ObjectNotFound, StoreError
 log = logging.getLogger(__name__)
 
 HANDS_OFF = 900.0
-"""Seconds that collectors leave an object to the one who is deleting it, longer than any driver waits for a backend.
-After them its bytes go by the sweeper.
+"""Seconds that collectors leave an object to the one who is deleting it, as long as a patient driver may take. Whoever
+takes longer can no longer put the location back; the bytes of one who died go after them by the sweeper.
 """
 
 
