@@ -63,4 +63,4 @@ class House(Service):
     def collect_after(self, seconds: float) -> int:
         """Let the time pass, and a collector come."""
         self.catalog.database.skew += seconds
-        return collect(self.catalog, self.runtime.stores)
+        return collect(self.runtime)

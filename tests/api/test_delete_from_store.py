@@ -61,7 +61,7 @@ def nothing(_house: House) -> str:
 def deleted(house: House) -> str:
     image = in_two_stores(house)
     house.catalog.delete_image(image)
-    collect(house.catalog, house.runtime.stores)
+    collect(house.runtime)
     return image
 
 

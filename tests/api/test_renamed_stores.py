@@ -161,5 +161,5 @@ def test_what_is_deleted_under_the_new_id_is_gone(before: Service, tmp_path: Pat
     image = before.active({"one": DATA, "two": DATA})
     after = renamed(before, tmp_path, uno="first", two="second")
     assert after.client.simulate_delete(path.format(image)).status_code == 204
-    collect(after.catalog, after.runtime.stores)
+    collect(after.runtime)
     assert [file for file in (tmp_path / "first").rglob("*") if file.is_file()] == []
