@@ -11,14 +11,14 @@ _NULLABLE = frozenset({"kernel_id", "ramdisk_id"})
 
 
 class ImageView:
-    """Knows the weights of the stores: `stores` and downloads go by weight, highest first, then by id."""
+    """Knows which stores to prefer: `stores` and downloads go by weight, highest first, then by id."""
 
     def __init__(self, stores: StoreRegistry) -> None:
-        self._weights = {store: stores.spec(store).weight for store in stores.ids()}
+        self._stores = stores
 
     def by_weight(self, locations: Iterable[Location]) -> list[Location]:
-        """Sort locations for reading; a store that is no longer configured weighs nothing."""
-        return sorted(locations, key=lambda location: (-self._weights.get(location.store, 0), location.store))
+        """Sort locations for reading."""
+        return sorted(locations, key=lambda location: self._stores.preference(location.store))
 
     def show(self, image: ImageRecord) -> dict[str, object]:
         """Return the JSON object of an image: custom properties flat beside the base attributes."""

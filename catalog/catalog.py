@@ -71,6 +71,17 @@ class Catalog:
             tx.tasks.create(new)
             self.lock.claim(tx.connection, new.image_id, new.id)
 
+    def record_fulfilled(self, new: NewTask, message: str, *, keep_for: float) -> None:
+        """Record a wish for what is so already: a task that is done, for stores that all hold the image.
+
+        Status and lock stay as they are. `keep_for` is in seconds. Raises as `request_import`, `Conflict` also when the
+        image is no longer in all of the stores.
+        """
+        with self.begin() as tx:
+            self.lock.require_free(tx.connection, new.image_id)
+            tx.images.require_held(new.image_id, new.begins_from, new.stores)
+            tx.tasks.create_finished(new, message, keep_for=keep_for)
+
     def delete_image(self, image_id: str) -> None:
         """Delete the image; its objects become garbage, its import is told to stop.
 

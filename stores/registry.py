@@ -109,6 +109,13 @@ class StoreRegistry:
         self.get(id)
         return self._specs[id]
 
+    def preference(self, id: str) -> tuple[int, str]:
+        """A key to sort by: the best store to read from first, by weight and then by id (import-behaviour §3.5).
+
+        An id that is not configured here weighs nothing.
+        """
+        return -self._specs[id].weight if id in self._specs else 0, id
+
     def health(self, deadline: float = 5.0) -> dict[str, str | None]:
         """Probe all stores at once; return for each what is wrong with it, `None` for a store in order.
 
