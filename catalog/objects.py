@@ -20,16 +20,19 @@ class Garbage:
     last: bool
 
 
-def discard(connection: Connection, database: Database, which: ColumnElement[bool], *, grace: float) -> None:
-    """Declare objects garbage, to be deleted at once and again until `grace` seconds have passed.
+def discard(connection: Connection, database: Database, which: ColumnElement[bool], *, grace: float) -> list[str]:
+    """Declare objects garbage, to be deleted at once and again until `grace` seconds have passed; the id of each
+    one's image is returned.
 
     Again, because a paused worker may wake up and complete its write after the first deletion.
     """
-    connection.execute(
+    gone = connection.execute(
         update(t.objects)
         .where(which, t.objects.c.state != "garbage")
         .values(state="garbage", collect_at=database.now(), forget_at=database.after(grace))
+        .returning(t.objects.c.image_id)
     )
+    return list(gone.scalars())
 
 
 def take_garbage(

@@ -34,14 +34,14 @@ def image_of(ctx: StepContext) -> ImageRecord:
             raise Interrupted("the image was deleted") from error
 
 
-def bring(ctx: StepContext, source: Source, image: ImageRecord) -> Record:
+def bring(ctx: StepContext, source: Source, image: ImageRecord, *, phase: str = "downloading") -> Record:
     """Make the bytes of `source` the data of an image that has none yet, in every target store of the task.
 
     The returned record notes what is where, and what is known of the data. Raises as `move` does.
     """
     keys = new_keys(ctx)
     expand = None if image.container_format == COMPRESSED else ctx.runtime.expansion
-    result = move(ctx, source, keys, _taps(ctx, image), expand=expand)
+    result = move(ctx, source, keys, _taps(ctx, image), expand=expand, phase=phase)
     algorithm = ctx.runtime.options.hashing_algorithm
     data = {
         "size": result.bytes_written,
