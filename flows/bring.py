@@ -10,6 +10,7 @@ from functools import partial
 from catalog.errors import NotFound
 from catalog.fenced import DataFacts, Fenced
 from catalog.images import ImageRecord
+from flows.checksums import SOURCE, Promise, promised
 from flows.flow import Facts, Record, StepContext
 from pipeline.decompress import ExpansionLimit
 from pipeline.errors import Interrupted, NothingStored
@@ -34,14 +35,20 @@ def image_of(ctx: StepContext) -> ImageRecord:
             raise Interrupted("the image was deleted") from error
 
 
-def bring(ctx: StepContext, source: Source, image: ImageRecord, *, phase: str = "downloading") -> Record:
+def bring(
+    ctx: StepContext, source: Source, image: ImageRecord, *, noun: str = "download", phase: str = "downloading"
+) -> Record:
     """Make the bytes of `source` the data of an image that has none yet, in every target store of the task.
 
-    The returned record notes what is where, and what is known of the data. Raises as `move` does.
+    The returned record notes what is where, and what is known of the data. `noun` is what users call the bytes of the
+    source, `phase` what they see us do with it. Raises as `promised` and `move` do.
     """
+    promise = promised(ctx, noun)
     keys = new_keys(ctx)
     expand = None if image.container_format == COMPRESSED else ctx.runtime.expansion
-    result = move(ctx, source, keys, _taps(ctx, image), expand=expand, phase=phase)
+    of_source, of_image = _hashes(ctx, image, promise, as_it_comes=expand is None)
+    taps = [*_taps(ctx, image), *of_image]
+    result = move(ctx, source, keys, taps, source_taps=of_source, expand=expand, phase=phase)
     algorithm = ctx.runtime.options.hashing_algorithm
     data = {
         "size": result.bytes_written,
@@ -50,7 +57,8 @@ def bring(ctx: StepContext, source: Source, image: ImageRecord, *, phase: str = 
         "os_hash_algo": algorithm,
         "os_hash_value": result.facts.hashes[algorithm],
     }
-    return lambda tx: {**record(tx, keys, result), "data": data}
+    verified = promise.kept if promise else None
+    return lambda tx: {**record(tx, keys, result), "data": data, "verified": verified}
 
 
 def new_keys(ctx: StepContext) -> dict[str, str]:
@@ -70,10 +78,11 @@ def move(
     keys: Mapping[str, str],
     taps: Sequence[Tap],
     *,
+    source_taps: Sequence[Tap] = (),
     expand: ExpansionLimit | None,
     phase: str = "downloading",
 ) -> TransferResult:
-    """Move the bytes of `source` through `taps` into new write sessions, showing progress as `phase`.
+    """Move the bytes of `source` (which `source_taps` see) through `taps` into new write sessions, shown as `phase`.
 
     Raises what `transfer` raises; what was written then is garbage on record, or was never visible.
     """
@@ -83,7 +92,11 @@ def move(
     received, moved = _progress(ctx, source, list(writers), phase)
     with ctx.monitor.interrupting(source.interrupt):
         result = transfer(
-            source, [*taps, moved], tee, expand=expand, source_taps=[StopTap(ctx.monitor.stopping), received]
+            source,
+            [*taps, moved],
+            tee,
+            expand=expand,
+            source_taps=[StopTap(ctx.monitor.stopping), *source_taps, received],
         )
     ctx.monitor.show("recording")
     return result
@@ -110,14 +123,35 @@ def _open(
 
 
 def _taps(ctx: StepContext, image: ImageRecord) -> list[Tap]:
-    """What every image goes through, hashes in threads of their own (measured-choices §4)."""
-    options = ctx.runtime.options
-    hashes = dict.fromkeys([options.hashing_algorithm, *(["md5"] if options.md5 else [])])
+    """What every image goes through, beside its hashes."""
     return [
-        SizeTap(cap=options.image_size_cap),
+        SizeTap(cap=ctx.runtime.options.image_size_cap),
         FormatTap(str(image.disk_format), str(image.container_format), ctx.runtime.formats),
-        *(Threaded(HashTap(algorithm), f"{algorithm}-{image.id[:8]}") for algorithm in hashes),
     ]
+
+
+def _hashes(
+    ctx: StepContext, image: ImageRecord, promise: Promise | None, *, as_it_comes: bool
+) -> tuple[list[Tap], list[Tap]]:
+    """Taps that hash the source, and the image; each in a thread of its own (measured-choices §4).
+
+    What was promised of the image is a veto of the hash that is made anyway, if it is one of these; so it is also for a
+    source that is kept `as_it_comes`.
+    """
+    options = ctx.runtime.options
+    wanted: dict[str, Promise | None] = dict.fromkeys([options.hashing_algorithm, *(["md5"] if options.md5 else [])])
+    of_source = []
+    if promise and promise.of == SOURCE and not as_it_comes:
+        of_source.append(_hash(promise.checksum.algorithm, f"source-{image.id[:8]}", promise))
+    elif promise:
+        wanted[promise.checksum.algorithm] = promise
+    return of_source, [_hash(algorithm, f"{algorithm}-{image.id[:8]}", kept) for algorithm, kept in wanted.items()]
+
+
+def _hash(algorithm: str, thread: str, promise: Promise | None) -> Tap:
+    if promise is None:
+        return Threaded(HashTap(algorithm), thread)
+    return Threaded(HashTap(algorithm, promise.checksum.value, of=f"the {promise.noun}"), thread)
 
 
 def _progress(ctx: StepContext, source: Source, stores: list[str], phase: str) -> tuple[Tap, Tap]:
@@ -183,6 +217,8 @@ def finish(ctx: StepContext) -> Record:
     said = [f"Copied {facts['size'] >> 20} MiB to {', '.join(sorted(facts['stored']))}."]
     if facts["expanded"]:
         said.append(f"Decompressed from {facts['expanded']}.")
+    if facts.get("verified"):
+        said.append(facts["verified"])
     said += [f"Failed: {reason}." for _, reason in sorted(facts["failed"].items())]
     said += facts["warnings"]
     return lambda _tx: {"message": " ".join(said)}

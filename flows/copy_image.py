@@ -9,6 +9,7 @@ import hashlib
 from catalog.fenced import Fenced
 from catalog.images import ImageRecord
 from flows.bring import finish, image_of, locate, move, new_keys, record, take_back
+from flows.checksums import refuse_checksum
 from flows.errors import ImageNotReady
 from flows.flow import Admission, Facts, Flow, ImportRequest, Record, Step, StepContext
 from flows.runtime import Runtime
@@ -21,6 +22,7 @@ from stores.errors import StoreError
 
 def _admit(runtime: Runtime, request: ImportRequest, image: ImageRecord) -> Admission:
     """That the image is active says it all: so it has formats and data."""
+    refuse_checksum(request)
     if not image.locations:
         raise ImageNotReady(f"Image {image.id} has no data to copy.")
     return Admission({})
@@ -138,7 +140,7 @@ def _taps(image: ImageRecord) -> list[Tap]:
     known = ((image.os_hash_algo, image.os_hash_value), ("md5", image.checksum))
     for algorithm, expected in known:
         if algorithm and expected and algorithm in hashlib.algorithms_available:
-            return [Threaded(HashTap(algorithm, expected), f"{algorithm}-{image.id[:8]}")]
+            return [Threaded(HashTap(algorithm, expected, of="its bytes"), f"{algorithm}-{image.id[:8]}")]
     return []
 
 

@@ -8,6 +8,7 @@ from catalog.fenced import Fenced
 from catalog.images import ImageRecord
 from catalog.uploads import Staged
 from flows.bring import bring, finish, image_of, publish, take_back
+from flows.checksums import admit_checksum
 from flows.errors import ImageNotReady, StagedDataGone, StagingUnavailable
 from flows.flow import Admission, Facts, Flow, ImportRequest, Record, Step, StepContext
 from flows.runtime import Runtime
@@ -23,7 +24,7 @@ def _admit(runtime: Runtime, request: ImportRequest, image: ImageRecord) -> Admi
         staged = tx.uploads.staged(image.id)
     if staged is None:
         raise ImageNotReady(f"Data for image {image.id} is still being staged.")
-    return Admission({}, host=staged.host, upload=staged.key)
+    return Admission(admit_checksum(runtime.uris, request), host=staged.host, upload=staged.key)
 
 
 def _transfer(ctx: StepContext) -> Record:
@@ -37,7 +38,7 @@ def _transfer(ctx: StepContext) -> Record:
     store = ctx.runtime.keeper(staged.store)
     source = StoreSource([Copy(store, staged.key)], staged.size, idle_timeout=ctx.runtime.options.store_idle_timeout)
     try:
-        return bring(ctx, source, image, phase="reading what was staged")
+        return bring(ctx, source, image, noun="upload", phase="reading what was staged")
     except SourceUnreadable as error:
         image_of(ctx)  # who deletes an image deletes what was staged for it
         if not _may_be_whole(store, staged):

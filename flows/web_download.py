@@ -4,6 +4,7 @@
 
 from catalog.images import ImageRecord
 from flows.bring import bring, finish, image_of, publish, take_back_and_requeue
+from flows.checksums import admit_checksum
 from flows.flow import Admission, Flow, ImportRequest, Record, Step, StepContext
 from flows.runtime import Runtime
 from pipeline.sources import HttpSource
@@ -13,7 +14,7 @@ def _admit(runtime: Runtime, request: ImportRequest, image: ImageRecord) -> Admi
     """Row 16 of import-behaviour §1.2. The host is resolved and judged later, by the worker that connects."""
     uri = request.uri or ""
     runtime.uris.check_uri(uri)
-    return Admission({"uri": uri})
+    return Admission({"uri": uri} | admit_checksum(runtime.uris, request, uri=uri))
 
 
 def _transfer(ctx: StepContext) -> Record:
