@@ -23,7 +23,7 @@ def _admit(runtime: Runtime, request: ImportRequest, image: ImageRecord) -> Admi
     with runtime.catalog.read() as tx:
         staged = tx.uploads.staged(image.id)
     if staged is None:
-        raise ImageNotReady(f"Data for image {image.id} is still being staged.")
+        raise ImageNotReady(f"No data is staged for image {image.id}, or not all of it yet.")
     return Admission(admit_checksum(runtime.uris, request), host=staged.host, upload=staged.key)
 
 

@@ -63,7 +63,7 @@ class Service:
     def ask_staged(self, image: ImageRecord, stores: Sequence[str] = ("a",), **more: Any) -> str:
         """Ask for an import of what was staged; as `ask`."""
         request = ImportRequest("glance-direct", stores=tuple(stores), **more)
-        return submit(self.runtime, self.dispatcher, image, request, Requester("p", "u", "req-3"))
+        return submit(self.runtime, self.dispatcher, self.look(image), request, Requester("p", "u", "req-3"))
 
     def active(self, *stores: str, **formats: Any) -> ImageRecord:
         """An image that was imported into these stores."""
