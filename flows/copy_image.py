@@ -12,6 +12,7 @@ from flows.bring import finish, image_of, locate, move, new_keys, record, take_b
 from flows.checksums import refuse_checksum
 from flows.errors import ImageNotReady
 from flows.flow import Admission, Facts, Flow, ImportRequest, Record, Step, StepContext
+from flows.locations import settled
 from flows.runtime import Runtime
 from pipeline.errors import ChecksumMismatch, SourceUnreadable, TransferError
 from pipeline.stored import Copy, StoreSource
@@ -55,7 +56,7 @@ class _Copies:
         self._trouble: dict[str, StoreError] = {}
         self._unread: list[SourceUnreadable] = []
         stores = ctx.runtime.stores
-        for place in sorted(image.locations, key=lambda at: stores.preference(at.store)):
+        for place in stores.by_weight(settled(ctx.runtime, image).locations):
             try:
                 self._left.append(Copy(stores.get(place.store), place.object_key))
             except StoreError as error:

@@ -11,6 +11,7 @@ from flows.admission import choose_stores, require_ready
 from flows.dispatch import Dispatcher
 from flows.errors import BadImportRequest
 from flows.flow import ImportRequest
+from flows.locations import settled
 from flows.methods import FLOWS
 from flows.runtime import Runtime
 from pipeline.uris import mask
@@ -37,7 +38,7 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
     flow = FLOWS[request.method]
     require_ready(flow, image)
     admission = flow.admit(runtime, request, image)
-    holding = tuple(dict.fromkeys(place.store for place in image.locations))
+    holding = tuple(dict.fromkeys(place.store for place in settled(runtime, image).locations))
     stores = choose_stores(
         request,
         ids=runtime.stores.ids(),
