@@ -35,7 +35,7 @@ class Import:
         who = caller(req)
         with self._runtime.catalog.read() as tx:
             image = rights.visible_image(tx, who, image_id)
-        rights.require_may_modify(who, image)
+        rights.require_may_import(who, image, FLOWS[request.method].rule)
         requester = Requester(project=who.project, user=who.user, request_id=who.request_id)
         submit(self._runtime, self._dispatcher, image, request, requester)
         _accepted(resp)
@@ -64,7 +64,7 @@ class Import:
             task = tx.tasks.get(image.import_task)
         if task.flow in FLOWS:
             # A task that waits for its next try has no worker who could notice.
-            self._dispatcher.send(FLOWS[task.flow], task.id, task.step)
+            self._dispatcher.send_again(FLOWS[task.flow], task)
         _accepted(resp)
 
 

@@ -31,9 +31,7 @@ def image_to_change(tx: Tx, who: Context, image_id: str) -> ImageRecord:
 
 
 def require_may_modify(who: Context, image: ImageRecord) -> None:
-    """Raise a 403 unless `who` may change, delete or import into an image that it sees: its owner or an administrator
-    (bug 1884587: that is said before an import is accepted).
-    """
+    """Raise a 403 unless `who` may change or delete an image that it sees: its owner or an administrator."""
     if not may_modify(who, image):
         raise falcon.HTTPForbidden(description=f"Image {image.id} is not yours to change.")
 
@@ -43,10 +41,19 @@ def may_modify(who: Context, image: ImageRecord) -> bool:
     return who.is_admin or _owns(who, image)
 
 
-def require_may_copy(who: Context, image: ImageRecord) -> None:
-    """Raise a 403 unless `who` may copy the image to another store: an administrator, also of other projects."""
-    if not who.is_admin:
+def require_may_import(who: Context, image: ImageRecord, rule: str) -> None:
+    """Raise a 403 unless `who` may import into the image by a method of this `Flow.rule` (bug 1884587: that is said
+    before the import is accepted). Copying is for administrators, into images of other projects too.
+    """
+    if rule == "copy_image" and not who.is_admin:
         raise falcon.HTTPForbidden(description=f"To copy image {image.id} is for administrators.")
+    require_may_modify(who, image)
+
+
+def require_may_remove_location(who: Context) -> None:
+    """Raise a 403 unless `who` may delete an image's data from one store."""
+    if not who.is_admin:
+        raise falcon.HTTPForbidden(description="Deleting an image from a store is for administrators.")
 
 
 def require_owner(who: Context, owner: str | None) -> None:

@@ -1,14 +1,14 @@
 """Who may do what, on every path of an image: the table of http-api §14 (bug 1884587 among its rows)."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
-import falcon
 import pytest
 from falcon import testing
 
 from api.context import Context
-from api.rights import require_may_copy
+from flows.methods import FLOWS
 from tests.api.service import IMPORT, Service
 from tests.api.test_patches import V21
 
@@ -20,25 +20,35 @@ CALLERS = {
 }
 
 
+@pytest.fixture
+def service(service: Service) -> Service:
+    """The service with every import method."""
+    options = replace(service.runtime.options, methods=tuple(FLOWS))
+    return Service(replace(service.runtime, options=options), service.options)
+
+
 def seen_by(service: Service, who: str) -> Service:
     """The service as that caller meets it."""
     return Service(service.runtime, service.options, lambda _req, _id: CALLERS[who], doorbell=service.doorbell)
 
 
 def call(service: Service, method: str, path: str, body: Any = None) -> testing.Result:
-    headers = {"Content-Type": V21} if method == "PATCH" else {}
-    raw = None if body is None else json.dumps(body)
+    headers = {"PATCH": {"Content-Type": V21}, "PUT": {"Content-Type": "application/octet-stream"}}.get(method, {})
+    raw = body if isinstance(body, bytes | None) else json.dumps(body)
     return service.client.simulate_request(method, path, body=raw, headers=headers)
 
 
 HIDDEN = ("private", "shared")
 OPEN = ("community", "public")
 
+DATA = b"data"
+
 Calls = list[tuple[str, str, Any]]
 READS: Calls = [("GET", "", None), ("GET", "/file", None), ("GET", "/tasks", None)]
 WATCHES: Calls = [("GET", "/import", None)]
 CHANGES: Calls = [
     ("PATCH", "", []),
+    ("PUT", "/stage", DATA),
     ("POST", "/import", IMPORT),
     ("DELETE", "/import", None),
     ("PUT", "/tags/new", None),
@@ -104,12 +114,21 @@ def test_who_asked_for_an_import_may_watch_it(service: Service) -> None:
     assert call(seen_by(service, "nobody"), "GET", f"/v2/images/{image}/tasks").json == {"tasks": []}
 
 
-@pytest.mark.parametrize(("who", "allowed"), [("admin", True), ("owner", False), ("stranger", False)])
-def test_who_may_copy(service: Service, who: str, allowed: bool) -> None:
-    with service.catalog.read() as tx:
-        image = tx.images.get(service.active({"cheap": b"x"}, owner="mine"))
-    if allowed:
-        require_may_copy(CALLERS[who], image)
-        return
-    with pytest.raises(falcon.HTTPForbidden):
-        require_may_copy(CALLERS[who], image)
+@pytest.mark.parametrize(("who", "status"), [("admin", 202), ("owner", 403), ("stranger", 403), ("nobody", 403)])
+def test_copying_is_for_administrators(service: Service, who: str, status: int) -> None:
+    image = service.active({"cheap": b"x"}, owner="mine", visibility="public")
+    body = {"method": {"name": "copy-image"}, "stores": ["bulk"]}
+
+    assert call(seen_by(service, who), "POST", f"/v2/images/{image}/import", body).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("visibility", "who", "status"),
+    [("public", "admin", 204), ("public", "owner", 403), ("public", "stranger", 403), ("private", "stranger", 404)],
+)
+def test_taking_an_image_out_of_a_store_is_for_administrators(
+    service: Service, visibility: str, who: str, status: int
+) -> None:
+    image = service.active({"cheap": b"x", "bulk": b"x"}, owner="mine", visibility=visibility)
+
+    assert call(seen_by(service, who), "DELETE", f"/v2/stores/bulk/{image}").status_code == status

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from sqlalchemy import text
@@ -10,8 +11,10 @@ from sqlalchemy import text
 from catalog.catalog import Catalog
 from catalog.engine import Database
 from catalog.lock import ImportLock
-from tests.catalog.together import Beside, T
+from tests.catalog.at_once import Beside
 from tests.servers import wait_until
+
+T = TypeVar("T")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -9,8 +9,8 @@ from catalog.catalog import Catalog
 from catalog.changes import CHANGEABLE, ImageChange
 from catalog.errors import BadValue, Conflict, FormatChanged, NotFound, RuleBroken
 from catalog.images import ImageRecord
+from tests.catalog.at_once import Beside, at_once
 from tests.catalog.rows import FACTS, entered, image_of, imported, importing, new_image, stored
-from tests.catalog.together import Beside, at_once
 
 COLUMNS = {
     "name": "new",

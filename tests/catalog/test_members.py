@@ -10,8 +10,8 @@ from catalog.errors import BadMarker, Duplicate, NotFound
 from catalog.listing import ImageQuery
 from catalog.members import STATUSES, Member
 from catalog.visibility import EVERYTHING, Viewer
+from tests.catalog.at_once import at_once
 from tests.catalog.rows import new_image
-from tests.catalog.together import at_once
 
 VISIBILITIES = ("public", "private", "shared", "community")
 

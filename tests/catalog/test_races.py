@@ -11,8 +11,8 @@ from catalog.catalog import Catalog
 from catalog.errors import Conflict, LockLost, NotFound
 from catalog.lock import ImportLock
 from catalog.tasks import NewTask
+from tests.catalog.at_once import Beside, at_once
 from tests.catalog.rows import FACTS, entered, image_of, imported, importing, new_image, new_task, stored
-from tests.catalog.together import Beside, at_once
 from tests.servers import wait_until
 
 

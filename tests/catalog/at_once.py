@@ -1,4 +1,4 @@
-"""Two at once: acts that begin at the same moment, or while another's transaction is open."""
+"""Acts that meet: all at the same moment, or one while another is in mid-transaction."""
 
 import threading
 from collections.abc import Callable
