@@ -179,3 +179,8 @@ class Service:
         """The key of the image's data in `store`."""
         with self.catalog.read() as tx:
             return next(at.object_key for at in tx.images.get(image_id).locations if at.store == store)
+
+
+def ask(service: Service, image: str, body: object = IMPORT, **headers: str) -> testing.Result:
+    """Ask for an import."""
+    return service.client.simulate_post(f"/v2/images/{image}/import", json=body, headers=headers)
