@@ -41,6 +41,11 @@ def may_modify(who: Context, image: ImageRecord) -> bool:
     return who.is_admin or _owns(who, image)
 
 
+def require_may_upload(who: Context, image: ImageRecord) -> None:
+    """Raise a 403 unless `who` may send the data of an image that it sees."""
+    require_may_modify(who, image)
+
+
 def require_may_import(who: Context, image: ImageRecord, rule: str) -> None:
     """Raise a 403 unless `who` may import into the image by a method of this `Flow.rule` (bug 1884587: that is said
     before the import is accepted). Copying is for administrators, into images of other projects too.

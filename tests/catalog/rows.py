@@ -3,7 +3,7 @@
 import uuid
 
 from catalog.catalog import Catalog
-from catalog.fenced import DataFacts
+from catalog.facts import DataFacts
 from catalog.images import ImageRecord, NewImage
 from catalog.leases import Claim
 from catalog.tasks import NewTask
