@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
@@ -12,6 +12,7 @@ from catalog.images import Images
 from catalog.leases import Claim
 from catalog.lock import ImportLock
 from catalog.objects import Garbage, forget, take_garbage
+from catalog.preempt import Preemption, preempt
 from catalog.tasks import NewTask, Tasks
 
 
@@ -59,17 +60,26 @@ class Catalog:
     def _tx(self, connection: Connection) -> Tx:
         return Tx(connection, Images(connection, self.database), Tasks(connection, self.database))
 
-    def request_import(self, new: NewTask) -> None:
+    def request_import(self, new: NewTask, how: Preemption | None = None) -> None:
         """Record the wish whole: task, targets, lock and image status, or nothing of it (architecture §6.3).
 
-        Raises `LockHeld` while another task holds the image, `Conflict` when its status or a missing format forbids an
-        import, `NotFound` when there is no such image or it is deleted.
+        With `how`, a stale task that holds the image gives way in the same transaction; of many who want that, one
+        gets it. Raises `LockHeld` while another task holds the image, `Conflict` when its status or a missing format
+        forbids an import, `NotFound` when there is no such image or it is deleted.
         """
+        ousted = None
         with self.begin() as tx:
-            self.lock.require_free(tx.connection, new.image_id)
+            held = self.lock.holder(tx.connection, new.image_id)
+            if held is not None:
+                if how is None or not held.stale:
+                    raise held
+                ousted = preempt(tx.connection, self.database, self.lock, held, new.id, how, self.grace)
             tx.images.start_import(new.image_id, new.begins_from, new.stores)
             tx.tasks.create(new)
             self.lock.claim(tx.connection, new.image_id, new.id)
+        if ousted is not None:
+            # A lease kept elsewhere could otherwise be renewed for as long as its worker has nothing to write.
+            self.lock.keeper.drop(replace(ousted, fence=ousted.fence - 1))
 
     def delete_image(self, image_id: str) -> None:
         """Delete the image; its objects become garbage, its import is told to stop.

@@ -145,6 +145,17 @@ class Images:
             raise Conflict(f"Image {image_id} needs 'container_format' and 'disk_format' set before an import.")
         raise Conflict(f"Image {image_id} is already in one of the stores {', '.join(stores)}.")
 
+    def status_once_free(self, image: ImageRecord) -> str:
+        """The status that the image falls back to when the task that holds it is undone (§1.6 [R]).
+
+        What was uploaded for it is kept for the next try.
+        """
+        if image.import_task is None or image.status != "importing":
+            return image.status
+        obj = t.objects.c
+        staged = select(obj.object_key).where(obj.image_id == image.id, obj.task_id.is_(None), obj.state == "stored")
+        return "queued" if self._connection.execute(staged).first() is None else "uploading"
+
     def delete(self, image_id: str, *, grace: float) -> None:
         """Delete the image in any state (§1.8): its data becomes garbage, a running import is told to stop.
 

@@ -24,13 +24,19 @@ class ImportOptions:
 
 @dataclass(frozen=True, slots=True)
 class LeaseOptions:
-    """How long a silent worker keeps an image, and where expiry is kept (`database` or `redis`). Times are seconds."""
+    """How long a silent worker keeps an image, and where expiry is kept (`database` or `redis`). Times are seconds.
+
+    A task that has shown no progress for `stale_after`, or that nobody has begun for `stale_pending_after`, loses its
+    image to the next import that is asked for (import-behaviour §2).
+    """
 
     keeper: str = "database"
     redis_url: str = ""
     ttl: float = 60.0
     progress_interval: float = 1.0
     stall_timeout: float = 900.0
+    stale_after: float = 3600.0
+    stale_pending_after: float = 7200.0
     resend_after: float = 60.0
     sweep_interval: float = 10.0
     orphan_grace: float = 3600.0
