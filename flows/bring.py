@@ -8,6 +8,7 @@ from functools import partial
 
 from catalog.fenced import DataFacts, Fenced
 from catalog.images import ImageRecord
+from flows.checksums import SOURCE, Promise, promised
 from flows.flow import Facts, Record, StepContext
 from pipeline.errors import NothingStored
 from pipeline.formats import FormatTap
@@ -22,12 +23,14 @@ COMPRESSED = "compressed"
 """The `container_format` whose bytes are kept as they come (import-behaviour §4.3)."""
 
 
-def bring(ctx: StepContext, source: Source, image: ImageRecord) -> Record:
+def bring(ctx: StepContext, source: Source, image: ImageRecord, *, noun: str = "download") -> Record:
     """Move the bytes of `source` into every target store of the task; the returned record notes what is where.
 
     Each attempt writes under a key of its own (`<image id>.<fence>`), on record before the first byte. Raises what
-    `transfer` raises; what was written then is garbage on record, or was never visible.
+    `promised` and `transfer` raise; what was written then is garbage on record, or was never visible. `noun` is what
+    users call the bytes of the source.
     """
+    promise = promised(ctx, noun)
     keys = {target.store: f"{image.id}.{ctx.claim.fence}" for target in ctx.task.targets}
     with ctx.catalog.fenced(ctx.claim) as tx:
         tx.begin_objects(keys)
@@ -35,16 +38,19 @@ def bring(ctx: StepContext, source: Source, image: ImageRecord) -> Record:
     writers, refused = _open(ctx, keys)
     tee = Tee(writers, ctx.task.all_stores_must_succeed, refused)
     received, moved = _progress(ctx, source, list(writers))
+    expand = None if image.container_format == COMPRESSED else ctx.runtime.expansion
+    of_source, of_image = _hashes(ctx, image, promise, as_it_comes=expand is None)
     with ctx.monitor.interrupting(source.interrupt):
         result = transfer(
             source,
-            [*_taps(ctx, image), moved],
+            [*_taps(ctx, image), *of_image, moved],
             tee,
-            expand=None if image.container_format == COMPRESSED else ctx.runtime.expansion,
-            source_taps=[StopTap(ctx.monitor.stopping), received],
+            expand=expand,
+            source_taps=[StopTap(ctx.monitor.stopping), *of_source, received],
         )
     ctx.monitor.show("recording")
-    return lambda tx: _record(ctx, tx, keys, result)
+    verified = promise.kept if promise else None
+    return lambda tx: {**_record(ctx, tx, keys, result), "verified": verified}
 
 
 def _open(ctx: StepContext, keys: Mapping[str, str]) -> tuple[dict[str, Writer], dict[str, StoreError]]:
@@ -66,14 +72,35 @@ def _open(ctx: StepContext, keys: Mapping[str, str]) -> tuple[dict[str, Writer],
 
 
 def _taps(ctx: StepContext, image: ImageRecord) -> list[Tap]:
-    """What every image goes through, hashes in threads of their own (measured-choices §4)."""
-    options = ctx.runtime.options
-    hashes = dict.fromkeys([options.hashing_algorithm, *(["md5"] if options.md5 else [])])
+    """What every image goes through, beside its hashes."""
     return [
-        SizeTap(cap=options.image_size_cap),
+        SizeTap(cap=ctx.runtime.options.image_size_cap),
         FormatTap(str(image.disk_format), str(image.container_format), ctx.runtime.formats),
-        *(Threaded(HashTap(algorithm), f"{algorithm}-{image.id[:8]}") for algorithm in hashes),
     ]
+
+
+def _hashes(
+    ctx: StepContext, image: ImageRecord, promise: Promise | None, *, as_it_comes: bool
+) -> tuple[list[Tap], list[Tap]]:
+    """Taps that hash the source, and the image; each in a thread of its own (measured-choices §4).
+
+    What was promised of the image is a veto of the hash that is made anyway, if it is one of these; so it is also for a
+    source that is kept `as_it_comes`.
+    """
+    options = ctx.runtime.options
+    wanted: dict[str, Promise | None] = dict.fromkeys([options.hashing_algorithm, *(["md5"] if options.md5 else [])])
+    of_source = []
+    if promise and promise.of == SOURCE and not as_it_comes:
+        of_source.append(_hash(promise.checksum.algorithm, f"source-{image.id[:8]}", promise))
+    elif promise:
+        wanted[promise.checksum.algorithm] = promise
+    return of_source, [_hash(algorithm, f"{algorithm}-{image.id[:8]}", kept) for algorithm, kept in wanted.items()]
+
+
+def _hash(algorithm: str, thread: str, promise: Promise | None) -> Tap:
+    if promise is None:
+        return Threaded(HashTap(algorithm), thread)
+    return Threaded(HashTap(algorithm, promise.checksum.value, of=f"the {promise.noun}"), thread)
 
 
 def _progress(ctx: StepContext, source: Source, stores: list[str]) -> tuple[Tap, Tap]:
@@ -135,6 +162,8 @@ def finish(ctx: StepContext) -> Record:
     said = [f"Copied {size >> 20} MiB to {', '.join(sorted(facts['stored']))}."]
     if facts["expanded"]:
         said.append(f"Decompressed from {facts['expanded']}.")
+    if facts.get("verified"):
+        said.append(facts["verified"])
     said += [f"Failed: {reason}." for _, reason in sorted(facts["failed"].items())]
     said += facts["warnings"]
     return lambda _tx: {"message": " ".join(said)}

@@ -90,9 +90,10 @@ def _undo(tx: Fenced, task: TaskRecord, why: Preempted) -> None:
 
 
 def _shown(request: ImportRequest) -> dict[str, object]:
-    """The body as it came, without the credentials that a URI may hold (import-behaviour §1.9 [R])."""
+    """The body as it came, without the credentials that its URIs may hold (import-behaviour §1.9 [R])."""
     body = dict(request.body or {"method": {"name": request.method, "uri": request.uri}})
     method = body.get("method")
-    if isinstance(method, dict) and isinstance(method.get("uri"), str):
-        body["method"] = method | {"uri": mask(method["uri"])}
+    if isinstance(method, dict):
+        uris = {name: mask(method[name]) for name in ("uri", "checksum") if isinstance(method.get(name), str)}
+        body["method"] = method | uris
     return body

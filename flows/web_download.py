@@ -5,6 +5,7 @@
 from catalog.errors import NotFound
 from catalog.images import ImageRecord
 from flows.bring import bring, finish, publish, take_back
+from flows.checksums import admit_checksum
 from flows.flow import Admission, Flow, ImportRequest, Record, Step, StepContext
 from flows.runtime import Runtime
 from pipeline.errors import Interrupted
@@ -15,7 +16,7 @@ def _admit(runtime: Runtime, request: ImportRequest, image: ImageRecord) -> Admi
     """Row 16 of import-behaviour §1.2. The host is resolved and judged later, by the worker that connects."""
     uri = request.uri or ""
     runtime.uris.check_uri(uri)
-    return Admission({"uri": uri})
+    return Admission({"uri": uri} | admit_checksum(runtime.uris, request, uri=uri))
 
 
 def _transfer(ctx: StepContext) -> Record:

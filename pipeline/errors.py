@@ -98,6 +98,16 @@ class ChecksumMismatch(TransferError):
     code = "checksum_mismatch"
 
 
+class ChecksumUnknown(TransferError):
+    """The named file of sums cannot be read, or does not say clearly what the bytes should be."""
+
+    code = "checksum_unknown"
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
+
+
 class Interrupted(TransferError):
     """Somebody asked this transfer to stop (cancel, hand-back, lost lease): `why` says which."""
 

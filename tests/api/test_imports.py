@@ -79,6 +79,12 @@ def test_target_stores(service: Service, body: dict[str, Any], header: str, stor
         ({"method": {"name": "web-download", "uri": "ftp://h/x"}}, "", 400, "does not pass filtering"),
         ({"method": {"name": "web-download", "uri": "http://127.0.0.1/x"}}, "", 400, "does not pass filtering"),
         ({"method": {"name": "web-download", "uri": "http://h:99999/x"}}, "", 400, "does not pass filtering"),
+        ({"method": METHOD | {"checksum": 1}}, "", 400, "'method.checksum'"),
+        ({"method": METHOD | {"checksum": None}}, "", 400, "'method.checksum'"),
+        ({"method": METHOD | {"checksum": "sha256:"}}, "", 400, "'method.checksum'"),
+        ({"method": METHOD | {"checksum": "http://127.0.0.1/SUMS"}}, "", 400, "'method.checksum'"),
+        ({"method": METHOD | {"checksum_of": []}}, "", 400, "'method.checksum_of'"),
+        ({"method": METHOD | {"checksum_of": "both"}}, "", 400, "'method.checksum_of'"),
         (IMPORT | {"all_stores": "true"}, "", 400, "'all_stores'"),
         (IMPORT | {"all_stores": 1}, "", 400, "'all_stores'"),
         (IMPORT | {"all_stores": None}, "", 400, "'all_stores'"),
@@ -106,6 +112,25 @@ def test_a_refused_import_leaves_no_trace(service: Service, body: object, header
     assert (shown["status"], "os_glance_import_task" in shown) == ("queued", False)
     assert service.doorbell.rung == []
     assert service.client.simulate_get(f"/v2/images/{image}/tasks").json == {"tasks": []}
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [
+        ({"checksum": "MD5:" + "A" * 32}, {"checksum": "md5:" + "a" * 32, "checksum_of": "source"}),
+        (
+            {"checksum": "https://me:secret@example.org/SUMS", "checksum_of": "image"},
+            {"checksum": "https://me:secret@example.org/SUMS#disk.img", "checksum_of": "image"},
+        ),
+    ],
+)
+def test_a_checksum_is_kept_for_the_worker(service: Service, asked: dict[str, str], kept: dict[str, str]) -> None:
+    image = service.image()
+
+    assert ask(service, image, {"method": METHOD | asked}).status_code == 202
+    assert only_task(service, image).source == {"uri": URI} | kept
+    assert "secret" not in service.client.simulate_get(f"/v2/images/{image}/tasks").text
+    assert "secret" not in service.client.simulate_get(f"/v2/images/{image}/import").text
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"null"])

@@ -32,10 +32,10 @@ class NoBroker(Dispatcher):
         return True
 
 
-def ask(service: Service, stores: tuple[str, ...] = ("a", "b")) -> tuple[Any, str]:
+def ask(service: Service, stores: tuple[str, ...] = ("a", "b"), **more: Any) -> tuple[Any, str]:
     """An image and the task that imports it, which no message has told anybody of."""
     image = service.image()
-    request = ImportRequest("web-download", uri=service.origin.url("/image"), stores=stores)
+    request = ImportRequest("web-download", uri=service.origin.url("/image"), stores=stores, **more)
     return image, submit(service.runtime, NoBroker(service), image, request, Requester())
 
 
