@@ -55,7 +55,10 @@ class Catalog:
         """
         with self.database.begin() as connection:
             self.lock.hold(connection, claim)
-            yield Fenced(connection, self.database, self.lock, claim, grace=self.grace)
+            yield self._pen(connection, claim)
+
+    def _pen(self, connection: Connection, claim: Claim) -> Fenced:
+        return Fenced(connection, self.database, self.lock, claim, grace=self.grace)
 
     def _tx(self, connection: Connection) -> Tx:
         return Tx(connection, Images(connection, self.database), Tasks(connection, self.database))
@@ -73,7 +76,7 @@ class Catalog:
             if held is not None:
                 if how is None or not held.stale:
                     raise held
-                ousted = preempt(tx.connection, self.database, self.lock, held, new.id, how, self.grace)
+                ousted = preempt(tx.connection, tx.tasks, self.lock, held, new.id, how, self._pen)
             tx.images.start_import(new.image_id, new.begins_from, new.stores)
             tx.tasks.create(new)
             self.lock.claim(tx.connection, new.image_id, new.id)

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, update
 
 from catalog import tables as t
-from catalog.engine import Database, isoformat
+from catalog.engine import isoformat
 from catalog.errors import LockHeld, Preempted
 from catalog.fenced import Fenced
 from catalog.leases import Claim
 from catalog.lock import ImportLock
 from catalog.tasks import TaskRecord, Tasks
+
+Pen = Callable[[Connection, Claim], Fenced]
+"""What gives a claim its pen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +30,21 @@ class Preemption:
 
 
 def preempt(
-    connection: Connection, database: Database, lock: ImportLock, held: LockHeld, by: str, how: Preemption, grace: float
+    connection: Connection, tasks: Tasks, lock: ImportLock, held: LockHeld, by: str, how: Preemption, pen: Pen
 ) -> Claim:
     """Take the image from the stale task of `held` for the task `by`, in the transaction that `held` was found in.
 
     The task is undone and fails, and its stores leave both lists that users see: what becomes of them, the new task
     decides. Returns the claim under which that was done.
     """
-    task = Tasks(connection, database).get(held.task_id)
+    task = tasks.get(held.task_id)
     why = Preempted(by, isoformat(task.updated_at))
     claim = lock.preempt(connection, task.image_id, f"import {by}", why)
-    tx = Fenced(connection, database, lock, claim, grace=grace)
+    tx = pen(connection, claim)
     how.undo(tx, task, why)
     if task.live:
         tx.fail(code=why.code, message=str(why), keep_for=how.keep_for)
     else:
-        lock.free(connection, claim)  # it ended without letting go: only its record stays as it is
+        lock.free(connection, claim)  # it ended without letting go: its record stays as it is
     connection.execute(update(t.targets).where(t.targets.c.task_id == task.id).values(current=False))
     return claim
