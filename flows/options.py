@@ -2,6 +2,14 @@
 
 from dataclasses import dataclass
 
+from stores.base import StoreSpec
+
+STAGING_STORE = "os_glance_staging_store"
+"""The section, and the id in the catalogue, of the store where uploaded bytes wait for their import, as in Glance."""
+
+STAGED_FOR = 48 * 3600.0
+"""Seconds that staged bytes wait for their import, unless the configuration says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
@@ -52,3 +60,15 @@ class BrokerOptions:
     url: str = "memory://"
     eager: bool = False
     stop_grace: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class StagingOptions:
+    """Where uploaded bytes wait for their import, at most `keep_for` seconds.
+
+    `host` is the one host whose workers can read them; None when all can.
+    """
+
+    spec: StoreSpec
+    host: str | None
+    keep_for: float

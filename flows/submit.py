@@ -68,7 +68,7 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
         ),
         Preemption(_undo, runtime.options.task_time_to_live),
     )
-    if not dispatcher.send(flow, task_id):
+    if not dispatcher.send(flow, task_id, host=admission.host):
         # The wish is recorded; without this note the sweeper would only wait longer before it rings.
         with contextlib.suppress(CatalogError), runtime.catalog.begin() as tx:
             tx.tasks.not_sent(task_id)
