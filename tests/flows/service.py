@@ -11,6 +11,7 @@ from typing import Any
 
 import settings
 from catalog.images import ImageRecord, NewImage
+from catalog.leases import RedisClient
 from catalog.tasks import TaskRecord
 from flows.dispatch import Dispatcher
 from flows.flow import ImportRequest
@@ -91,15 +92,22 @@ def load(data: Path, origin: Origin | None, **own: Any) -> settings.Settings:
 
 
 @contextmanager
-def eager_service(data: Path, *, stores: Sequence[str] = ("a", "b", "c"), **own: Any) -> Iterator[Service]:
-    """A service over memory stores, with a source that serves `/image`; `own` are options of `[tranship]`."""
+def eager_service(
+    data: Path, *, stores: Sequence[str] = ("a", "b", "c"), redis_client: RedisClient | None = None, **own: Any
+) -> Iterator[Service]:
+    """A service over memory stores, with a source that serves `/image`; `own` are options of `[tranship]`.
+
+    With a `redis_client`, leases are kept there.
+    """
     data.mkdir(parents=True, exist_ok=True)
     with serving() as origin:
         origin.objects["/image"] = DATA
         chosen = load(data, origin, **own)
         memory = {name: MemoryStore(name) for name in stores}
         faulty = {name: FaultyStore(store) for name, store in memory.items()}
-        runtime = replace(Runtime.build(chosen), stores=StoreRegistry(list(faulty.values()), stores[0]))
+        runtime = replace(
+            Runtime.build(chosen, redis_client=redis_client), stores=StoreRegistry(list(faulty.values()), stores[0])
+        )
         runtime.catalog.database.create()
         yield Service(runtime, eager(runtime, chosen), memory, faulty, origin)
         runtime.close()
