@@ -1,6 +1,6 @@
 """The catalogue: one database, and the three ways to touch it: to read, to ask, and to work under a fence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -8,8 +8,9 @@ from sqlalchemy import Connection
 
 from catalog.engine import Database
 from catalog.fenced import Fenced
-from catalog.images import Images
+from catalog.images import Images, Location
 from catalog.leases import Claim
+from catalog.locations import Withdrawn, put_back, settle, withdraw
 from catalog.lock import ImportLock
 from catalog.objects import Garbage, forget, take_garbage
 from catalog.preempt import Preemption, preempt
@@ -70,6 +71,24 @@ class Catalog:
         gets it. Raises `LockHeld` while another task holds the image, `Conflict` when its status or a missing format
         forbids an import, `NotFound` when there is no such image or it is deleted.
         """
+        with self._freed(new, how) as tx:
+            tx.images.start_import(new.image_id, new.begins_from, new.stores)
+            tx.tasks.create(new)
+            self.lock.claim(tx.connection, new.image_id, new.id)
+
+    def record_fulfilled(self, new: NewTask, message: str, how: Preemption | None = None, *, keep_for: float) -> None:
+        """Record a wish for what is so already: a task that is done, for stores that all hold the image.
+
+        Status and lock stay as they are. `keep_for` is in seconds. Raises as `request_import`, `Conflict` also when the
+        image is no longer in all of the stores.
+        """
+        with self._freed(new, how) as tx:
+            tx.images.require_held(new.image_id, new.begins_from, new.stores)
+            tx.tasks.create_finished(new, message, keep_for=keep_for)
+
+    @contextmanager
+    def _freed(self, new: NewTask, how: Preemption | None) -> Iterator[Tx]:
+        """A transaction in which no task holds the image of `new`, for a stale one gives way if `how` is told."""
         ousted = None
         with self.begin() as tx:
             held = self.lock.holder(tx.connection, new.image_id)
@@ -77,9 +96,7 @@ class Catalog:
                 if how is None or not held.stale:
                     raise held
                 ousted = preempt(tx.connection, tx.tasks, self.lock, held, new.id, how, self._pen)
-            tx.images.start_import(new.image_id, new.begins_from, new.stores)
-            tx.tasks.create(new)
-            self.lock.claim(tx.connection, new.image_id, new.id)
+            yield tx
         if ousted is not None:
             # A lease kept elsewhere could otherwise be renewed for as long as its worker has nothing to write.
             self.lock.keeper.drop(replace(ousted, fence=ousted.fence - 1))
@@ -91,6 +108,22 @@ class Catalog:
         """
         with self.begin() as tx:
             tx.images.delete(image_id, grace=self.grace)
+
+    def withdraw(self, image_id: str, store: str, *, due_in: float | None) -> Withdrawn:
+        """Take away the image's location in `store`; see `catalog.locations.withdraw`, also for what it raises."""
+        with self.database.begin() as connection:
+            held = self.lock.holder(connection, image_id)
+            return withdraw(connection, self.database, image_id, store, held=held, due_in=due_in, grace=self.grace)
+
+    def put_back(self, taken: Withdrawn) -> bool:
+        """Undo a `withdraw`; False when it is too late (`catalog.locations.put_back`)."""
+        with self.database.begin() as connection:
+            return put_back(connection, self.database, taken)
+
+    def settle(self, image_id: str, homes: Mapping[Location, str]) -> None:
+        """Let locations of the image name other stores (`catalog.locations.settle`)."""
+        with self.database.begin() as connection:
+            settle(connection, image_id, homes)
 
     def take_garbage(
         self, *, again_after: float, limit: int, image_id: str | None = None, host: str | None = None

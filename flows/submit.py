@@ -10,10 +10,11 @@ from catalog.images import ImageRecord
 from catalog.preempt import Preemption
 from catalog.tasks import NewTask, TaskRecord
 from flows.admission import choose_stores, require_ready
-from flows.bring import take_back
+from flows.bring import take_back_and_requeue
 from flows.dispatch import Dispatcher
 from flows.errors import BadImportRequest
 from flows.flow import ImportRequest
+from flows.locations import settled
 from flows.methods import FLOWS
 from flows.runtime import Runtime
 from pipeline.uris import mask
@@ -42,32 +43,37 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
     once_free = _once_free(runtime, image)
     require_ready(flow, image, once_free)
     admission = flow.admit(runtime, request, replace(image, status=once_free))
+    holding = tuple(dict.fromkeys(place.store for place in settled(runtime, image).locations))
     stores = choose_stores(
         request,
         ids=runtime.stores.ids(),
         writable=runtime.stores.writable_ids(),
         default=runtime.stores.default,
         quota=runtime.options.location_quota,
-        holding=[place.store for place in image.locations],
+        holding=holding,
     )
     task_id = str(uuid.uuid4())
-    runtime.catalog.request_import(
-        NewTask(
-            id=task_id,
-            image_id=image.id,
-            flow=flow.name,
-            stores=stores,
-            input={"image_id": image.id, "import_req": _shown(request), "backend": list(stores)},
-            source=admission.source,
-            begins_from=flow.begins_from,
-            host=admission.host,
-            all_stores_must_succeed=request.all_stores_must_succeed,
-            owner=who.project,
-            user_id=who.user,
-            request_id=who.request_id,
-        ),
-        Preemption(_undo, runtime.options.task_time_to_live),
+    new = NewTask(
+        id=task_id,
+        image_id=image.id,
+        flow=flow.name,
+        stores=stores or holding,
+        input={"image_id": image.id, "import_req": _shown(request), "backend": list(stores)},
+        source=admission.source,
+        begins_from=flow.begins_from,
+        host=admission.host,
+        all_stores_must_succeed=request.all_stores_must_succeed,
+        owner=who.project,
+        user_id=who.user,
+        request_id=who.request_id,
     )
+    how = Preemption(_undo, runtime.options.task_time_to_live)
+    if not stores:
+        # Decided in http-api §17 (f): who asks for a copy in all stores, and has it, gets a task that says so.
+        said = f"Nothing to copy: the image is in {', '.join(sorted(holding))} already."
+        runtime.catalog.record_fulfilled(new, said, how, keep_for=runtime.options.task_time_to_live)
+        return task_id
+    runtime.catalog.request_import(new, how)
     if not dispatcher.send(flow, task_id, host=admission.host):
         # The wish is recorded; without this note the sweeper would only wait longer before it rings.
         with contextlib.suppress(CatalogError), runtime.catalog.begin() as tx:
@@ -86,7 +92,7 @@ def _once_free(runtime: Runtime, image: ImageRecord) -> str:
 def _undo(tx: Fenced, task: TaskRecord, why: Preempted) -> None:
     """Take back what a stale task did, by the rule of its own method, or of any if this version does not know it."""
     flow = FLOWS.get(task.flow)
-    (flow.undo if flow else take_back)(tx, why, why.code, str(why))
+    (flow.undo if flow else take_back_and_requeue)(tx, why, why.code, str(why))
 
 
 def _shown(request: ImportRequest) -> dict[str, object]:

@@ -113,7 +113,13 @@ class Service:
             return tx.images.create(NewImage(**given)).id  # type: ignore[arg-type]
 
     def importing(
-        self, image_id: str, stores: Sequence[str] = ("cheap",), *, must_all: bool = True, host: str | None = None
+        self,
+        image_id: str,
+        stores: Sequence[str] = ("cheap",),
+        *,
+        must_all: bool = True,
+        begins_from: str = "queued",
+        host: str | None = None,
     ) -> str:
         """Ask for an import behind the API's back; returns the task's id."""
         task_id = str(uuid.uuid4())
@@ -129,6 +135,7 @@ class Service:
                 owner=self.options.default_project,
                 user_id="u",
                 request_id="req-1",
+                begins_from=begins_from,
                 host=host,
             )
         )
@@ -172,3 +179,8 @@ class Service:
         """The key of the image's data in `store`."""
         with self.catalog.read() as tx:
             return next(at.object_key for at in tx.images.get(image_id).locations if at.store == store)
+
+
+def ask(service: Service, image: str, body: object = IMPORT, **headers: str) -> testing.Result:
+    """Ask for an import."""
+    return service.client.simulate_post(f"/v2/images/{image}/import", json=body, headers=headers)

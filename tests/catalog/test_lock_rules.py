@@ -17,8 +17,8 @@ from catalog.errors import Conflict, LockHeld, LockLost, RuleBroken
 from catalog.leases import Claim
 from catalog.lock import ImportLock
 from catalog.tasks import NewTask
+from tests.catalog.at_once import at_once
 from tests.catalog.rows import TAKE_OVER, entered, image_of, importing, new_image, new_task, rows_of, take_over
-from tests.catalog.test_races import at_once
 from tests.catalog.test_tasks import due, pass_by, task_of
 
 

@@ -16,6 +16,7 @@ from catalog.fenced import Fenced
 from catalog.leases import Claim
 from catalog.preempt import Preemption
 from catalog.tasks import NewTask
+from tests.catalog.at_once import Beside, at_once
 from tests.catalog.rows import (
     FACTS,
     TAKE_OVER,
@@ -30,10 +31,7 @@ from tests.catalog.rows import (
     take_over,
 )
 from tests.catalog.test_fenced import objects_of
-from tests.catalog.test_races import Beside, at_once, beside, postgres
 from tests.catalog.test_tasks import due, pass_by, task_of
-
-__all__ = ["beside", "postgres"]
 
 HOUR = 3600
 

@@ -53,6 +53,7 @@ def confine(monkeypatch: pytest.MonkeyPatch, host: str | None) -> None:
 
 PREPARED: dict[str, Callable[[Service], ImageRecord]] = {
     "queued": lambda service: service.image(),
+    "active": lambda service: service.active("c"),
 }
 """How to make an image in the status that a method begins from."""
 
