@@ -190,17 +190,6 @@ class TestLookup:
         assert registry.get("fast").id == "fast"
         assert registry.spec("web") == StoreSpec("web", "http")
 
-    def test_the_best_to_read_from_weighs_most(self) -> None:
-        specs = [
-            memory("b"),
-            memory("a"),
-            StoreSpec("heavy", "memory", weight=5),
-            StoreSpec("last", "memory", weight=-1),
-        ]
-        registry = StoreRegistry.build(specs, "a")
-        ids = ["last", "unknown", "b", "a", "heavy"]
-        assert sorted(ids, key=registry.preference) == ["heavy", "a", "b", "unknown", "last"]
-
     def test_a_missing_directory_was_made_with_its_parents(self, registry: StoreRegistry) -> None:
         write(registry.writable("fast"), KEY, TEXT)
         assert content(registry.get("fast"), KEY) == TEXT
