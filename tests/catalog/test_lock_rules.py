@@ -18,7 +18,17 @@ from catalog.leases import Claim
 from catalog.lock import ImportLock
 from catalog.tasks import NewTask
 from tests.catalog.at_once import at_once
-from tests.catalog.rows import TAKE_OVER, entered, image_of, importing, new_image, new_task, rows_of, take_over
+from tests.catalog.rows import (
+    TAKE_OVER,
+    entered,
+    image_of,
+    imported,
+    importing,
+    new_image,
+    new_task,
+    rows_of,
+    take_over,
+)
 from tests.catalog.test_tasks import due, pass_by, task_of
 
 
@@ -115,6 +125,14 @@ class TestRules:
         catalog.delete_image(image_id)
         with catalog.read() as tx:
             assert tx.tasks.stop_requested(task_id) == "the image was deleted"
+
+    def test_data_taken_from_a_store(self, catalog: Catalog) -> None:
+        """What a task may be reading or writing is not taken out of a store (§2.5 [R])."""
+        image_id, _ = imported(catalog, ("a", "b"))
+        copy = replace(new_task(image_id, ("c",)), begins_from="active")
+        catalog.request_import(copy)
+        with pytest.raises(LockHeld, match=copy.id):
+            catalog.withdraw(image_id, "a", due_in=0)
 
 
 def _asked(catalog: Catalog, task: NewTask) -> str:
