@@ -15,6 +15,7 @@ from catalog.lock import ImportLock
 from catalog.objects import Garbage, forget, take_garbage
 from catalog.preempt import Preemption, preempt
 from catalog.tasks import NewTask, Tasks
+from catalog.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +25,23 @@ class Tx:
     connection: Connection
     images: Images
     tasks: Tasks
+    uploads: Uploads
 
 
 class Catalog:
     """The only writer of images, locations, tasks and objects.
 
-    `grace` is how many seconds garbage objects are looked for again after their first deletion.
+    `grace` is how many seconds garbage objects are looked for again after their first deletion; `keep_for`, how many
+    staged bytes wait to be imported.
     """
 
-    def __init__(self, database: Database, lock: ImportLock, *, grace: float = 3600.0) -> None:
+    def __init__(
+        self, database: Database, lock: ImportLock, *, grace: float = 3600.0, keep_for: float = 48 * 3600.0
+    ) -> None:
         self.database = database
         self.lock = lock
         self.grace = grace
+        self.keep_for = keep_for
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
@@ -59,20 +65,26 @@ class Catalog:
             yield self._pen(connection, claim)
 
     def _pen(self, connection: Connection, claim: Claim) -> Fenced:
-        return Fenced(connection, self.database, self.lock, claim, grace=self.grace)
+        return Fenced(connection, self.database, self.lock, claim, self._uploads(connection), grace=self.grace)
 
     def _tx(self, connection: Connection) -> Tx:
-        return Tx(connection, Images(connection, self.database), Tasks(connection, self.database))
+        images, tasks = Images(connection, self.database), Tasks(connection, self.database)
+        return Tx(connection, images, tasks, self._uploads(connection))
+
+    def _uploads(self, connection: Connection) -> Uploads:
+        return Uploads(connection, self.database, grace=self.grace, keep_for=self.keep_for)
 
     def request_import(self, new: NewTask, how: Preemption | None = None) -> None:
         """Record the wish whole: task, targets, lock and image status, or nothing of it (architecture §6.3).
 
         With `how`, a stale task that holds the image gives way in the same transaction; of many who want that, one
-        gets it. Raises `LockHeld` while another task holds the image, `Conflict` when its status or a missing format
-        forbids an import, `NotFound` when there is no such image or it is deleted.
+        gets it. Raises `LockHeld` while another task holds the image, `Conflict` when its status, a missing format or
+        staged bytes that are gone forbid an import, `NotFound` when there is no such image or it is deleted.
         """
         with self._freed(new, how) as tx:
             tx.images.start_import(new.image_id, new.begins_from, new.stores)
+            if new.upload is not None:
+                tx.uploads.require_staged(new.image_id, new.upload)
             tx.tasks.create(new)
             self.lock.claim(tx.connection, new.image_id, new.id)
 
@@ -108,6 +120,13 @@ class Catalog:
         """
         with self.begin() as tx:
             tx.images.delete(image_id, grace=self.grace)
+
+    def expire_uploads(self, *, limit: int) -> list[str]:
+        """Give up uploads that fell silent, and staged bytes that nobody has imported in time; the ids of the images,
+        which are queued again.
+        """
+        with self.begin() as tx:
+            return tx.uploads.expire(limit=limit)
 
     def withdraw(self, image_id: str, store: str, *, due_in: float | None) -> Withdrawn:
         """Take away the image's location in `store`; see `catalog.locations.withdraw`, also for what it raises."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, insert, select, update
+from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from catalog import tables as t
@@ -145,17 +145,6 @@ class Images:
             raise Conflict(f"Image {image_id} needs 'container_format' and 'disk_format' set before an import.")
         raise Conflict(f"Image {image_id} is already in one of the stores {', '.join(stores)}.")
 
-    def status_once_free(self, image: ImageRecord) -> str:
-        """The status that the image falls back to when the task that holds it is undone (§1.6 [R]).
-
-        What was uploaded for it is kept for the next try.
-        """
-        if image.import_task is None or image.status != "importing":
-            return image.status
-        obj = t.objects.c
-        staged = select(obj.object_key).where(obj.image_id == image.id, obj.task_id.is_(None), obj.state == "stored")
-        return "queued" if self._connection.execute(staged).first() is None else "uploading"
-
     def require_held(self, image_id: str, status: str, stores: Sequence[str]) -> None:
         """Raise `Conflict` unless the image is in this status and in every one of `stores`, `NotFound` if deleted."""
         now = self.get(image_id)
@@ -183,8 +172,10 @@ class Images:
             raise Protected(f"Image {image_id} is protected and cannot be deleted.")
         call_off(self._connection, t.tasks.c.image_id == image_id)
         self._connection.execute(delete(t.locations).where(t.locations.c.image_id == image_id))
-        located = and_(t.objects.c.image_id == image_id, t.objects.c.state == "located")
-        discard(self._connection, self._database, located, grace=grace)
+        # What a task writes, its worker takes back; what a request has uploaded, nobody else would.
+        obj = t.objects.c
+        mine = and_(obj.image_id == image_id, or_(obj.state == "located", obj.task_id.is_(None)))
+        discard(self._connection, self._database, mine, grace=grace)
 
     # -- assembling records
 

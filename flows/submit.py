@@ -10,7 +10,7 @@ from catalog.images import ImageRecord
 from catalog.preempt import Preemption
 from catalog.tasks import NewTask, TaskRecord
 from flows.admission import choose_stores, require_ready
-from flows.bring import take_back_and_requeue
+from flows.bring import take_back
 from flows.dispatch import Dispatcher
 from flows.errors import BadImportRequest
 from flows.flow import ImportRequest
@@ -62,6 +62,7 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
         source=admission.source,
         begins_from=flow.begins_from,
         host=admission.host,
+        upload=admission.upload,
         all_stores_must_succeed=request.all_stores_must_succeed,
         owner=who.project,
         user_id=who.user,
@@ -82,17 +83,21 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
 
 
 def _once_free(runtime: Runtime, image: ImageRecord) -> str:
-    """The status of the image without the task that may hold it."""
-    if image.import_task is None:
+    """The status that the image falls back to when the task that holds it, if one does, is undone (§1.6 [R])."""
+    if image.import_task is None or image.status != "importing":
         return image.status
     with runtime.catalog.read() as tx:
-        return tx.images.status_once_free(image)
+        return "uploading" if tx.uploads.staged(image.id) else "queued"
 
 
 def _undo(tx: Fenced, task: TaskRecord, why: Preempted) -> None:
     """Take back what a stale task did, by the rule of its own method, or of any if this version does not know it."""
-    flow = FLOWS.get(task.flow)
-    (flow.undo if flow else take_back_and_requeue)(tx, why, why.code, str(why))
+    if task.flow in FLOWS:
+        FLOWS[task.flow].undo(tx, why, why.code, str(why))
+    else:
+        take_back(tx, why, why.code, str(why))
+        if not tx.restage():
+            tx.requeue()
 
 
 def _shown(request: ImportRequest) -> dict[str, object]:

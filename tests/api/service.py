@@ -20,7 +20,7 @@ from catalog.lock import ImportLock
 from catalog.tasks import NewTask
 from flows.dispatch import Dispatcher, celery_app
 from flows.flow import Flow
-from flows.options import STAGED_FOR, STAGING_STORE, BrokerOptions, ImportOptions, LeaseOptions
+from flows.options import STAGING_STORE, BrokerOptions, ImportOptions, LeaseOptions
 from flows.policy import UriPolicy
 from flows.runtime import Runtime
 from flows.staging import Staging
@@ -74,7 +74,7 @@ def runtime(directory: Path, stores: StoreRegistry | None = None, *, url: str | 
         host="here",
         catalog=Catalog(database, ImportLock(database)),
         stores=stores or registry(),
-        staging=Staging(MemoryStore(STAGING_STORE), None, STAGED_FOR),
+        staging=Staging(MemoryStore(STAGING_STORE), None),
         uris=UriPolicy(),
         http=HttpOptions(),
         expansion=ExpansionLimit(max_bytes=1 << 40),

@@ -19,8 +19,18 @@ from tests.catalog.rows import age
 
 ASKING = 10
 
+
+def staged(service: Service) -> str:
+    """An image whose data waits to be imported."""
+    image = service.image()
+    octets = {"Content-Type": "application/octet-stream"}
+    assert service.client.simulate_put(f"/v2/images/{image}/stage", body=b"x", headers=octets).status_code == 204
+    return image
+
+
 PREPARED: dict[str, Callable[[Service], str]] = {
-    "queued": lambda service: service.image(),
+    "queued": Service.image,
+    "uploading": staged,
     "active": lambda service: service.active({"cheap": b"x"}),
 }
 """How to make an image in the status that a method begins from."""

@@ -51,8 +51,16 @@ def confine(monkeypatch: pytest.MonkeyPatch, host: str | None) -> None:
     monkeypatch.setitem(FLOWS, "web-download", replace(FLOWS["web-download"], admit=admit))
 
 
+def staged(service: Service) -> ImageRecord:
+    """An image whose data waits to be imported."""
+    image = service.image()
+    service.stage(image)
+    return service.look(image)
+
+
 PREPARED: dict[str, Callable[[Service], ImageRecord]] = {
-    "queued": lambda service: service.image(),
+    "queued": Service.image,
+    "uploading": staged,
     "active": lambda service: service.active("c"),
 }
 """How to make an image in the status that a method begins from."""

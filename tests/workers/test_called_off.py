@@ -126,13 +126,16 @@ class TestImageDeleted:
             assert began != steps[done].can_be_called_off
             if steps[done].can_be_called_off:
                 self._judge(service, task_id)
-            collect(service.runtime)
-            assert service.kept() == {"a": [], "b": [], "c": []}
+            self._nothing_stays(service)
             with pytest.raises(NotFound):
                 service.look(image)
 
     def _judge(self, service: Service, task_id: str) -> None:
         task = service.task(task_id)
         assert (task.status, task.error_code, "deleted" in task.message) == ("failure", "cancelled", True)
+        self._nothing_stays(service)
+
+    def _nothing_stays(self, service: Service) -> None:
         collect(service.runtime)
         assert service.kept() == {"a": [], "b": [], "c": []}
+        assert service.staged.keys() == []
