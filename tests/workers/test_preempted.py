@@ -24,9 +24,9 @@ STORES = ("a", "b")
 
 @pytest.fixture(params=["database", "redis"])
 def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
-    """A service with quick heartbeats; a lease lives as long as its worker renews it."""
+    """A service with quick heartbeats and long leases: what a worker hears soon, it hears from the row."""
     client = fakeredis.FakeRedis() if request.param == "redis" else None
-    with eager_service(tmp_path / "data", redis_client=client, lease_ttl=30.0, progress_interval=0.05) as made:
+    with eager_service(tmp_path / "data", redis_client=client, lease_ttl=3600.0, progress_interval=0.05) as made:
         yield made
 
 
