@@ -3,7 +3,7 @@ loopback.
 """
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,9 +16,10 @@ from flows.dispatch import Dispatcher
 from flows.flow import ImportRequest
 from flows.runtime import Runtime
 from flows.submit import Requester, submit
+from stores.errors import StoreFull
 from stores.memory import MemoryStore
 from stores.registry import StoreRegistry
-from stores.wrappers import FaultyStore, Hook, Operation
+from stores.wrappers import Call, FaultyStore, Hook, Operation
 from tests.conformance.origin import Origin, serving
 from workers.app import eager
 
@@ -79,6 +80,15 @@ class Service:
         assert now.import_task is None
         assert not now.importing_to
         assert (now.status == "active") == bool(located)
+
+
+def full(store: str) -> Hook:
+    """A hook for `store` that says it has no room."""
+
+    def hook(_call: Call, _go: Callable[[], Any]) -> Any:
+        raise StoreFull(store, "no room for the next 65536 bytes")
+
+    return hook
 
 
 def load(data: Path, origin: Origin | None, **own: Any) -> settings.Settings:
