@@ -10,6 +10,7 @@ from api.context import Context, caller
 from catalog.engine import isoformat
 from catalog.errors import NotFound
 from catalog.tasks import Attempt, TaskRecord
+from flows.checksums import SOURCE
 from flows.dispatch import Dispatcher
 from flows.errors import BadImportRequest
 from flows.flow import ImportRequest, Step
@@ -56,7 +57,7 @@ class Import:
             task = tx.tasks.get(image.import_task)
         if task.flow in FLOWS:
             # A task that waits for its next try has no worker who could notice.
-            self._dispatcher.send(FLOWS[task.flow], task.id, task.step)
+            self._dispatcher.send_again(FLOWS[task.flow], task)
         _accepted(resp)
 
 
@@ -84,6 +85,8 @@ def import_request(body: Mapping[str, Any], store_header: str | None, methods: t
         all_stores=_flag(body, "all_stores", default=False),
         all_stores_must_succeed=_flag(body, "all_stores_must_succeed", default=True),
         store_header=store_header or None,
+        checksum=_member(method, "checksum", str, "a string", within="method."),
+        checksum_of=_checksum_of(method),
         body=body,
     )
 
@@ -98,6 +101,11 @@ def _member(holder: Mapping[str, Any], name: str, kind: type, words: str, *, wit
 def _flag(body: Mapping[str, Any], name: str, *, default: bool) -> bool:
     value: bool | None = _member(body, name, bool, "true or false")
     return default if value is None else value
+
+
+def _checksum_of(method: Mapping[str, Any]) -> str:
+    side: str | None = _member(method, "checksum_of", str, "a string", within="method.")
+    return SOURCE if side is None else side
 
 
 def _stores(body: Mapping[str, Any]) -> tuple[str, ...] | None:

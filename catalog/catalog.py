@@ -1,6 +1,6 @@
 """The catalogue: one database, and the three ways to touch it: to read, to ask, and to work under a fence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -8,11 +8,13 @@ from sqlalchemy import Connection
 
 from catalog.engine import Database
 from catalog.fenced import Fenced
-from catalog.images import Images
+from catalog.images import Images, Location
 from catalog.leases import Claim
+from catalog.locations import Withdrawn, put_back, settle, withdraw
 from catalog.lock import ImportLock
 from catalog.objects import Garbage, forget, take_garbage
 from catalog.tasks import NewTask, Tasks
+from catalog.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +24,23 @@ class Tx:
     connection: Connection
     images: Images
     tasks: Tasks
+    uploads: Uploads
 
 
 class Catalog:
     """The only writer of images, locations, tasks and objects.
 
-    `grace` is how many seconds garbage objects are looked for again after their first deletion.
+    `grace` is how many seconds garbage objects are looked for again after their first deletion; `keep_for`, how many
+    staged bytes wait to be imported.
     """
 
-    def __init__(self, database: Database, lock: ImportLock, *, grace: float = 3600.0) -> None:
+    def __init__(
+        self, database: Database, lock: ImportLock, *, grace: float = 3600.0, keep_for: float = 48 * 3600.0
+    ) -> None:
         self.database = database
         self.lock = lock
         self.grace = grace
+        self.keep_for = keep_for
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
@@ -54,22 +61,39 @@ class Catalog:
         """
         with self.database.begin() as connection:
             self.lock.hold(connection, claim)
-            yield Fenced(connection, self.database, self.lock, claim, grace=self.grace)
+            yield Fenced(connection, self.database, self.lock, claim, self._uploads(connection), grace=self.grace)
 
     def _tx(self, connection: Connection) -> Tx:
-        return Tx(connection, Images(connection, self.database), Tasks(connection, self.database))
+        images, tasks = Images(connection, self.database), Tasks(connection, self.database)
+        return Tx(connection, images, tasks, self._uploads(connection))
+
+    def _uploads(self, connection: Connection) -> Uploads:
+        return Uploads(connection, self.database, grace=self.grace, keep_for=self.keep_for)
 
     def request_import(self, new: NewTask) -> None:
         """Record the wish whole: task, targets, lock and image status, or nothing of it (architecture §6.3).
 
-        Raises `LockHeld` while another task holds the image, `Conflict` when its status or a missing format forbids an
-        import, `NotFound` when there is no such image or it is deleted.
+        Raises `LockHeld` while another task holds the image, `Conflict` when its status, a missing format or staged
+        bytes that are gone forbid an import, `NotFound` when there is no such image or it is deleted.
         """
         with self.begin() as tx:
             self.lock.require_free(tx.connection, new.image_id)
             tx.images.start_import(new.image_id, new.begins_from, new.stores)
+            if new.upload is not None:
+                tx.uploads.require_staged(new.image_id, new.upload)
             tx.tasks.create(new)
             self.lock.claim(tx.connection, new.image_id, new.id)
+
+    def record_fulfilled(self, new: NewTask, message: str, *, keep_for: float) -> None:
+        """Record a wish for what is so already: a task that is done, for stores that all hold the image.
+
+        Status and lock stay as they are. `keep_for` is in seconds. Raises as `request_import`, `Conflict` also when the
+        image is no longer in all of the stores.
+        """
+        with self.begin() as tx:
+            self.lock.require_free(tx.connection, new.image_id)
+            tx.images.require_held(new.image_id, new.begins_from, new.stores)
+            tx.tasks.create_finished(new, message, keep_for=keep_for)
 
     def delete_image(self, image_id: str) -> None:
         """Delete the image; its objects become garbage, its import is told to stop.
@@ -79,10 +103,39 @@ class Catalog:
         with self.begin() as tx:
             tx.images.delete(image_id, grace=self.grace)
 
-    def take_garbage(self, *, again_after: float, limit: int, image_id: str | None = None) -> list[Garbage]:
-        """Objects to delete now; each is given to one caller and comes again after `again_after` seconds."""
+    def expire_uploads(self, *, limit: int) -> list[str]:
+        """Give up uploads that fell silent, and staged bytes that nobody has imported in time; the ids of the images,
+        which are queued again.
+        """
+        with self.begin() as tx:
+            return tx.uploads.expire(limit=limit)
+
+    def withdraw(self, image_id: str, store: str, *, due_in: float | None) -> Withdrawn:
+        """Take away the image's location in `store`; see `catalog.locations.withdraw`, also for what it raises."""
         with self.database.begin() as connection:
-            return take_garbage(connection, self.database, again_after=again_after, limit=limit, image_id=image_id)
+            held = self.lock.holder(connection, image_id)
+            return withdraw(connection, self.database, image_id, store, held=held, due_in=due_in, grace=self.grace)
+
+    def put_back(self, taken: Withdrawn) -> bool:
+        """Undo a `withdraw`; False when it is too late (`catalog.locations.put_back`)."""
+        with self.database.begin() as connection:
+            return put_back(connection, self.database, taken)
+
+    def settle(self, image_id: str, homes: Mapping[Location, str]) -> None:
+        """Let locations of the image name other stores (`catalog.locations.settle`)."""
+        with self.database.begin() as connection:
+            settle(connection, image_id, homes)
+
+    def take_garbage(
+        self, *, again_after: float, limit: int, image_id: str | None = None, host: str | None = None
+    ) -> list[Garbage]:
+        """Objects to delete now, by a process on `host`; each is given to one caller and comes again after
+        `again_after` seconds.
+        """
+        with self.database.begin() as connection:
+            return take_garbage(
+                connection, self.database, again_after=again_after, limit=limit, image_id=image_id, host=host
+            )
 
     def forget(self, garbage: Garbage) -> None:
         """Drop the record of a deleted object."""

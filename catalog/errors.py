@@ -28,10 +28,22 @@ class Conflict(CatalogError):
     code = "conflict"
 
 
+class UploadOver(CatalogError):
+    """Data that is being received is wanted no more: its image was deleted, or its sender was silent for too long."""
+
+    code = "upload_over"
+
+
 class Protected(CatalogError):
     """The image must not be deleted as long as its `protected` is set."""
 
     code = "protected"
+
+
+class LastLocation(CatalogError):
+    """The data is in one place only, and stays there as long as the image lives (import-behaviour §3.6)."""
+
+    code = "last_location"
 
 
 class BadValue(CatalogError):

@@ -37,6 +37,16 @@ def add_to(group: click.Group) -> None:
 @click.option(
     "--container-format", default="bare", show_default=True, help="`compressed` keeps the bytes as they come."
 )
+@click.option(
+    "--checksum",
+    metavar="SUM|URL",
+    help="sha256:…, sha512:… or md5:… that must be met, or where a file like SHA256SUMS is (#NAME: another entry).",
+)
+@click.option(
+    "--checksum-of",
+    type=click.Choice(["source", "image"]),
+    help="What the checksum is of: the bytes as they come, or decompressed.  [default: source]",
+)
 @click.option("--image", "image_id", metavar="IMAGE", help="Import into this queued image instead of a new one.")
 @click.option("--watch", "watching", is_flag=True, help="Show progress until it ends; exit status 1 if it fails.")
 def import_(service: str, watching: bool, **options: Any) -> None:

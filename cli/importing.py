@@ -32,6 +32,8 @@ class Wanted:
     disk_format: str | None = None
     container_format: str = "bare"
     image_id: str | None = None
+    checksum: str | None = None
+    checksum_of: str | None = None
 
     def attributes(self) -> Json:
         """The body that makes the image."""
@@ -44,7 +46,8 @@ class Wanted:
 
     def body(self) -> Json:
         """The body that asks for the import (http-api §6.1)."""
-        body: Json = {"method": {"name": "web-download", "uri": self.uri}}
+        method = {"name": "web-download", "uri": self.uri, "checksum": self.checksum, "checksum_of": self.checksum_of}
+        body: Json = {"method": {name: value for name, value in method.items() if value is not None}}
         if self.stores:
             body["stores"] = list(self.stores)
         if self.all_stores:

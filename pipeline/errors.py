@@ -62,6 +62,19 @@ class SourceStalled(SourceError):
     transient = True
 
 
+class SourceUnreadable(SourceError):
+    """No copy of the data could be read to its end; the text names each store and its reason.
+
+    Transient when one of them may answer better later.
+    """
+
+    code = "source_unreadable"
+
+    def __init__(self, message: str, *, transient: bool) -> None:
+        super().__init__(message)
+        self.transient = transient
+
+
 class EndUnknown(SourceError):
     """Nothing vouches for the end of the body, so a truncated one would look complete."""
 
@@ -96,6 +109,16 @@ class ChecksumMismatch(TransferError):
     """The bytes are not those that were promised; the text shows both values."""
 
     code = "checksum_mismatch"
+
+
+class ChecksumUnknown(TransferError):
+    """The named file of sums cannot be read, or does not say clearly what the bytes should be."""
+
+    code = "checksum_unknown"
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
 
 
 class Interrupted(TransferError):

@@ -50,10 +50,14 @@ class SizeTap(Tap):
 
 
 class HashTap(Tap):
-    """Hashes with an algorithm of `hashlib`; with `expected` (hex, any case) it is a veto too."""
+    """Hashes with an algorithm of `hashlib`; with `expected` (hex, any case) it is a veto too.
 
-    def __init__(self, algorithm: str, expected: str | None = None) -> None:
+    `of` says in the veto whose hash it is.
+    """
+
+    def __init__(self, algorithm: str, expected: str | None = None, of: str = "the bytes") -> None:
         self.algorithm = algorithm
+        self._of = of
         # Identifies bytes, protects nothing; said so, md5 is also there where a policy forbids it for security.
         self._hash = hashlib.new(algorithm, usedforsecurity=False)
         self._expected = None if expected is None else expected.strip().lower()
@@ -67,7 +71,7 @@ class HashTap(Tap):
         """Facts: `hashes[algorithm]`. Raises `ChecksumMismatch` with both values."""
         found = self._hash.hexdigest()
         if self._expected is not None and found != self._expected:
-            raise ChecksumMismatch(f"The {self.algorithm} is {found} instead of {self._expected[:128]}.")
+            raise ChecksumMismatch(f"The {self.algorithm} of {self._of} is {found} instead of {self._expected[:128]}.")
         return Facts(hashes={self.algorithm: found})
 
 

@@ -54,7 +54,7 @@ def transfer(
         if not (source.end_vouched or found or any(tap.vouches_for_end for tap in (*source_taps, *taps))):
             raise EndUnknown(
                 f"{source.label} does not say where its content ends, so a part of it would look like the whole;"
-                " use a source that tells its length, or a compressed file."
+                " use a source that tells its length, a compressed file, or a known checksum."
             )
         if found and expand:
             chunks = found.expand(chunks, expand)

@@ -41,7 +41,7 @@ class CheckedUri:
     def label(self) -> str:
         """The URI to show: a query is a secret as often as not (signed links), so it is only hinted at."""
         path, query, _ = self.url.partition("?")
-        return _clean(path) + ("?…" if query else "")
+        return shown(path) + ("?…" if query else "")
 
 
 class UriGuard(Protocol):
@@ -58,9 +58,10 @@ def mask(uri: str) -> str:
     """Return a text for a URI that may be malformed: whatever could be userinfo or a query is not in it."""
     masked = _USERINFO.sub(lambda found: f"{found[1] or ''}***@", uri)
     path, query, _ = masked.partition("?")
-    return _clean(path.partition("#")[0]) + ("?…" if query else "")
+    return shown(path.partition("#")[0]) + ("?…" if query else "")
 
 
-def _clean(text: str) -> str:
-    shown = "".join(c if c.isprintable() else "?" for c in text)
-    return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"
+def shown(text: str) -> str:
+    """Return a foreign text fit for a message: printable, and not much of it."""
+    clean = "".join(c if c.isprintable() else "?" for c in text)
+    return clean if len(clean) <= _SHOWN else clean[:_SHOWN] + "…"

@@ -4,19 +4,15 @@ import dataclasses
 from typing import Any
 
 import pytest
-from falcon import testing
 
 from api.imports import import_request
 from catalog.tasks import TaskRecord
 from flows.errors import BadImportRequest
-from flows.flow import ImportRequest
-from tests.api.service import IMPORT, URI, Service
+from flows.flow import Admission, ImportRequest
+from flows.methods import FLOWS
+from tests.api.service import IMPORT, URI, Service, ask
 
 METHOD = {"name": "web-download", "uri": URI}
-
-
-def ask(service: Service, image: str, body: object = IMPORT, **headers: str) -> testing.Result:
-    return service.client.simulate_post(f"/v2/images/{image}/import", json=body, headers=headers)
 
 
 def only_task(service: Service, image: str) -> TaskRecord:
@@ -79,6 +75,12 @@ def test_target_stores(service: Service, body: dict[str, Any], header: str, stor
         ({"method": {"name": "web-download", "uri": "ftp://h/x"}}, "", 400, "does not pass filtering"),
         ({"method": {"name": "web-download", "uri": "http://127.0.0.1/x"}}, "", 400, "does not pass filtering"),
         ({"method": {"name": "web-download", "uri": "http://h:99999/x"}}, "", 400, "does not pass filtering"),
+        ({"method": METHOD | {"checksum": 1}}, "", 400, "'method.checksum'"),
+        ({"method": METHOD | {"checksum": None}}, "", 400, "'method.checksum'"),
+        ({"method": METHOD | {"checksum": "sha256:"}}, "", 400, "'method.checksum'"),
+        ({"method": METHOD | {"checksum": "http://127.0.0.1/SUMS"}}, "", 400, "'method.checksum'"),
+        ({"method": METHOD | {"checksum_of": []}}, "", 400, "'method.checksum_of'"),
+        ({"method": METHOD | {"checksum_of": "both"}}, "", 400, "'method.checksum_of'"),
         (IMPORT | {"all_stores": "true"}, "", 400, "'all_stores'"),
         (IMPORT | {"all_stores": 1}, "", 400, "'all_stores'"),
         (IMPORT | {"all_stores": None}, "", 400, "'all_stores'"),
@@ -106,6 +108,25 @@ def test_a_refused_import_leaves_no_trace(service: Service, body: object, header
     assert (shown["status"], "os_glance_import_task" in shown) == ("queued", False)
     assert service.doorbell.rung == []
     assert service.client.simulate_get(f"/v2/images/{image}/tasks").json == {"tasks": []}
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [
+        ({"checksum": "MD5:" + "A" * 32}, {"checksum": "md5:" + "a" * 32, "checksum_of": "source"}),
+        (
+            {"checksum": "https://me:secret@example.org/SUMS", "checksum_of": "image"},
+            {"checksum": "https://me:secret@example.org/SUMS#disk.img", "checksum_of": "image"},
+        ),
+    ],
+)
+def test_a_checksum_is_kept_for_the_worker(service: Service, asked: dict[str, str], kept: dict[str, str]) -> None:
+    image = service.image()
+
+    assert ask(service, image, {"method": METHOD | asked}).status_code == 202
+    assert only_task(service, image).source == {"uri": URI} | kept
+    assert "secret" not in service.client.simulate_get(f"/v2/images/{image}/tasks").text
+    assert "secret" not in service.client.simulate_get(f"/v2/images/{image}/import").text
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"null"])
@@ -293,11 +314,46 @@ def test_a_cancelled_import_is_told_so_and_its_worker_woken(service: Service) ->
     assert service.client.simulate_delete(f"/v2/images/{image}/import").status_code == 202
 
 
+@pytest.mark.parametrize(("steps_done", "host"), [(0, None), (1, None), (2, "there")])
+def test_calling_off_wakes_any_worker_while_no_bytes_are_needed(
+    service: Service, steps_done: int, host: str | None
+) -> None:
+    # Given an import that only the workers of one host can do, with its last step too late to be called off
+    image = service.image()
+    task = service.importing(image, host="there")
+    for step in range(steps_done):
+        with service.catalog.fenced(service.entered(task, step)) as tx:
+            tx.advance({})
+
+    assert service.client.simulate_delete(f"/v2/images/{image}/import").status_code == 202
+
+    # Then that host, which may be gone for ever, is waited for only where it has to be
+    assert (service.doorbell.rung, service.doorbell.hosts) == ([(task, steps_done)], [host])
+
+
+# -- an import for the workers of one host
+
+
+def test_an_import_for_one_host_says_so_and_wakes_its_workers(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admitted = Admission({"uri": URI}, host="there")
+    monkeypatch.setitem(FLOWS, METHOD["name"], dataclasses.replace(FLOWS[METHOD["name"]], admit=lambda *_: admitted))
+    image = service.image()
+
+    assert ask(service, image).status_code == 202
+
+    assert only_task(service, image).host == "there"
+    assert service.doorbell.hosts == ["there"]
+    shown = service.client.simulate_get(f"/v2/images/{image}/import").json
+    assert shown["phase"] == "waiting for a worker on host there"
+
+
 # -- a broker that is away
 
 
 def test_an_import_is_accepted_although_nobody_can_be_told(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service.doorbell, "send", lambda *_: False)
+    monkeypatch.setattr(service.doorbell, "send", lambda *_, **__: False)
     image = service.image()
 
     assert ask(service, image).status_code == 202

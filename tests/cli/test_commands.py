@@ -76,6 +76,22 @@ def test_import_with_everything(service: FakeService) -> None:
     assert (asked["stores"], asked["all_stores_must_succeed"]) == (["a", "b"], False)
 
 
+@pytest.mark.parametrize("checksum", ["sha256:" + "0" * 64, "https://example.org/SHA256SUMS#disk.img"])
+def test_import_with_a_checksum(service: FakeService, checksum: str) -> None:
+    """Given a checksum, or where one is published, then it is in the request as it stands; also what it is of."""
+    assert run(service, "import", "http://x/y", "--checksum", checksum).exit_code == 0
+    assert run(service, "import", "http://x/y", "--checksum", checksum, "--checksum-of", "image").exit_code == 0
+    method = {"name": "web-download", "uri": "http://x/y", "checksum": checksum}
+    assert [body["method"] for _, body in service.asked[1::2]] == [method, method | {"checksum_of": "image"}]
+
+
+def test_a_side_that_is_none(service: FakeService) -> None:
+    """Given another side than source and image, then the service is not asked."""
+    result = run(service, "import", "http://x/y", "--checksum", "md5:", "--checksum-of", "both")
+    assert (result.exit_code, service.asked) == (2, [])
+    assert "'source', 'image'" in result.stderr
+
+
 def test_import_into_an_image(service: FakeService) -> None:
     """Given an image, then none is made."""
     run(service, "import", "http://x/y", "--image", ID, "--all-stores")

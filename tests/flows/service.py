@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ from catalog.images import ImageRecord, NewImage
 from catalog.tasks import TaskRecord
 from flows.dispatch import Dispatcher
 from flows.flow import ImportRequest
+from flows.options import STAGING_STORE
 from flows.runtime import Runtime
+from flows.staging import Staging, stage
 from flows.submit import Requester, submit
+from pipeline.received import ReceivedSource
+from stores.base import StoreSpec
 from stores.errors import StoreFull
 from stores.memory import MemoryStore
 from stores.registry import StoreRegistry
@@ -35,6 +40,7 @@ class Service:
     dispatcher: Dispatcher
     memory: dict[str, MemoryStore]
     faulty: dict[str, FaultyStore]
+    staged: MemoryStore
     origin: Origin
     objects: Mapping[str, bytes] = field(default_factory=dict)
 
@@ -51,6 +57,43 @@ class Service:
         request = ImportRequest("web-download", uri=self.origin.url(path), stores=tuple(stores), **more)
         return submit(self.runtime, self.dispatcher, image, request, Requester("p", "u", "req-1"))
 
+    def stage(self, image: ImageRecord, data: bytes = DATA, size: int | None = None) -> int:
+        """Upload data for the image, announced as `size` bytes."""
+        return stage(self.runtime, image.id, ReceivedSource(BytesIO(data).read, size), size)
+
+    def ask_staged(self, image: ImageRecord, stores: Sequence[str] = ("a",), **more: Any) -> str:
+        """Ask for an import of what was staged; as `ask`."""
+        request = ImportRequest("glance-direct", stores=tuple(stores), **more)
+        return submit(self.runtime, self.dispatcher, self.look(image), request, Requester("p", "u", "req-3"))
+
+    def active(self, *stores: str, **formats: Any) -> ImageRecord:
+        """An image that was imported into these stores."""
+        image = self.image(**formats)
+        self.ask(image, stores=stores)
+        return self.look(image)
+
+    def copy(self, image: ImageRecord, *stores: str, **more: Any) -> TaskRecord:
+        """Ask for copies in these stores; the task as it stands when the request returns."""
+        request = ImportRequest("copy-image", stores=stores or None, **more)
+        return self.task(submit(self.runtime, self.dispatcher, image, request, Requester("p", "u", "req-2")))
+
+    def read(self, image: ImageRecord, store: str) -> bytes:
+        """What the image's location in that store holds."""
+        with self.runtime.stores.get(store).open(self.key(image, store)) as reader:
+            return b"".join(reader)
+
+    def tamper(self, image: ImageRecord, store: str, data: bytes) -> None:
+        """Let the image's location in that store hold other bytes."""
+        key = self.key(image, store)
+        self.memory[store].delete(key)
+        session = self.memory[store].create(key)
+        session.write(data)
+        session.commit()
+
+    def key(self, image: ImageRecord, store: str) -> str:
+        """The key of the image's location in that store."""
+        return next(at.object_key for at in self.look(image).locations if at.store == store)
+
     def task(self, task_id: str) -> TaskRecord:
         """The task as it stands."""
         with self.runtime.catalog.read() as tx:
@@ -62,7 +105,7 @@ class Service:
             return tx.images.get(image.id)
 
     def fail(self, store: str, operation: Operation, hook: Hook) -> None:
-        """Let every such call to the store go through `hook`."""
+        """Let every such call to the store go through `hook`; `STAGING_STORE` is one more."""
         self.faulty[store].hooks[operation] = hook
 
     def kept(self) -> dict[str, list[str]]:
@@ -75,8 +118,13 @@ class Service:
         """
         now = self.look(image)
         located = {(place.store, place.object_key) for place in now.locations}
-        kept = {(name, key) for name, keys in self.kept().items() for key in keys if key.startswith(image.id)}
-        assert kept == located
+        stored = {(name, key) for name, keys in self.kept().items() for key in keys if key.startswith(image.id)}
+        assert stored == located
+        with self.runtime.catalog.read() as tx:
+            staged = tx.uploads.staged(image.id)
+        kept = self.staged.keys()
+        assert [key for key in kept if key.startswith(image.id)] == ([staged.key] if staged else [])
+        assert (now.status == "uploading") == (staged is not None)
         assert now.import_task is None
         assert not now.importing_to
         assert (now.status == "active") == bool(located)
@@ -101,7 +149,9 @@ def load(data: Path, origin: Origin | None, **own: Any) -> settings.Settings:
 
 
 @contextmanager
-def eager_service(data: Path, *, stores: Sequence[str] = ("a", "b", "c"), **own: Any) -> Iterator[Service]:
+def eager_service(
+    data: Path, *, stores: Sequence[str] = ("a", "b", "c"), weights: Mapping[str, int] | None = None, **own: Any
+) -> Iterator[Service]:
     """A service over memory stores, with a source that serves `/image`; `own` are options of `[tranship]`."""
     data.mkdir(parents=True, exist_ok=True)
     with serving() as origin:
@@ -109,7 +159,12 @@ def eager_service(data: Path, *, stores: Sequence[str] = ("a", "b", "c"), **own:
         chosen = load(data, origin, **own)
         memory = {name: MemoryStore(name) for name in stores}
         faulty = {name: FaultyStore(store) for name, store in memory.items()}
-        runtime = replace(Runtime.build(chosen), stores=StoreRegistry(list(faulty.values()), stores[0]))
+        specs = [StoreSpec(name, "memory", weight=(weights or {}).get(name, 0)) for name in stores]
+        registry = StoreRegistry(list(faulty.values()), stores[0], specs)
+        staged = MemoryStore(STAGING_STORE)
+        faulty[STAGING_STORE] = FaultyStore(staged)
+        staging = Staging(faulty[STAGING_STORE], None)
+        runtime = replace(Runtime.build(chosen), stores=registry, staging=staging)
         runtime.catalog.database.create()
-        yield Service(runtime, eager(runtime, chosen), memory, faulty, origin)
+        yield Service(runtime, eager(runtime, chosen), memory, faulty, staged, origin)
         runtime.close()

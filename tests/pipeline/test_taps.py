@@ -79,8 +79,8 @@ def test_an_expected_hash_is_met_in_any_case() -> None:
 
 
 def test_another_hash_than_expected_is_a_veto_with_both_values() -> None:
-    with pytest.raises(ChecksumMismatch) as caught:
-        run(HashTap("md5", "0" * 32))
+    with pytest.raises(ChecksumMismatch, match="md5 of the download is") as caught:
+        run(HashTap("md5", "0" * 32, of="the download"))
     assert hashlib.md5(DATA).hexdigest() in str(caught.value)
     assert "0" * 32 in str(caught.value)
 

@@ -1,5 +1,6 @@
 """Work that is called off: cancelled, its image deleted, or handed back by a worker that has to go."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -23,6 +24,22 @@ def test_cancel(service: Service) -> None:
     assert (task.status, task.error_code) == ("failure", "cancelled")
     assert "cancelled" in task.message
     assert service.look(image).status == "queued"
+    service.assert_clean(image)
+
+
+def test_cancel_while_the_checksums_are_read(service: Service) -> None:
+    """Given a file of checksums that does not come, when the import is cancelled, then nobody waits for it."""
+    service.origin.silent = True
+    image, task_id = ask(service, checksum=service.origin.url("/SHA256SUMS"))
+    thread = threading.Thread(target=Runner(service.runtime, "w").run, args=(task_id, "transfer"))
+    thread.start()
+    wait_for(lambda: service.task(task_id).phase == "reading the checksums")
+    with service.runtime.catalog.begin() as tx:
+        assert tx.tasks.cancel(task_id)
+    thread.join(30)
+    assert not thread.is_alive()
+    task = service.task(task_id)
+    assert (task.status, task.error_code) == ("failure", "cancelled")
     service.assert_clean(image)
 
 

@@ -1,9 +1,9 @@
 """Options: Glance's names from INI files, the environment, what follows from the data directory, and refusals."""
 
-import os
 import re
+import socket
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +16,6 @@ from settings import BadSettings, Settings
 from stores.errors import StoreMisconfigured
 
 SECRET = "hunter2"
-
-
-@pytest.fixture(autouse=True)
-def _no_options_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment of whoever runs the tests says nothing."""
-    for name in [name for name in os.environ if name.startswith("OS_")]:
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def load(tmp_path: Path) -> Callable[[str], Settings]:
-    """`load(text)` reads the text as a configuration file."""
-
-    def read(text: str) -> Settings:
-        path = tmp_path / "tranship.conf"
-        path.write_text(text)
-        return settings.load([str(path)], data=str(tmp_path / "data"))
-
-    return read
 
 
 GLANCE_API_CONF = """
@@ -97,11 +78,12 @@ def test_a_glance_api_conf_is_understood(load: Callable[[str], Settings]) -> Non
     assert (got.api.host, got.api.port, got.api.workers) == ("10.1.2.3", 9393, 5)
     assert (got.api.public_endpoint, got.api.limit_param_default) == ("https://image.example.org", 50)
     assert got.api.disk_formats == ("raw", "qcow2", "iso")
-    assert got.imports.methods == ("web-download",), "only what this version offers, brackets or not"
+    assert got.imports.methods == ("glance-direct", "web-download", "copy-image"), "brackets or not"
     assert (got.imports.hashing_algorithm, got.imports.image_size_cap) == ("sha256", 1 << 40)
     assert got.imports.task_time_to_live == 24 * 3600
     assert got.database_url == "postgresql+psycopg2://glance:hunter2@10.1.2.3/glance"
     assert got.default_store == "rack2"
+    assert got.staging.spec.options == {"filesystem_store_datadir": "/var/lib/glance/staging"}
     assert [(store.id, store.driver, store.weight) for store in got.stores] == [
         ("rack1", "file", 200),
         ("rack2", "file", 0),
@@ -217,6 +199,25 @@ def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPa
     assert settings.load(overrides=[("DEFAULT", "bind_port", 8888)]).api.port == 8888
 
 
+def test_a_host_is_called_as_the_system_calls_it(
+    load: Callable[[str], Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given no name for this host, then it is the system's; one that no queue can have is refused."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "node-7.rack_2.example")
+    assert load("").host == "node-7.rack_2.example"
+    monkeypatch.setattr(socket, "gethostname", lambda: "büro")
+    with pytest.raises(BadSettings, match=r"^\[tranship\] host: 'büro' is not 1 to 64 of A-Z a-z 0-9 \. _ -$"):
+        load("")
+    assert load("[tranship]\nhost = office\n").host == "office"
+
+
+def test_when_an_import_is_stale(load: Callable[[str], Settings]) -> None:
+    """Given nothing, then an import may be superseded after Glance's 60 and 120 minutes; else as it is said."""
+    assert (load("").lease.stale_after, load("").lease.stale_pending_after) == (3600, 7200)
+    got = load("[tranship]\nstale_after = 5\nstale_pending_after = 7.5\nstaging_ttl = 60\n")
+    assert (got.lease.stale_after, got.lease.stale_pending_after, got.staging.keep_for) == (5, 7.5, 60)
+
+
 REDIS_KEEPER = [
     ("broker_url = redis://r:6379/0", "redis://r:6379/0"),
     ("broker_url = rediss://r/0", "rediss://r/0"),
@@ -248,6 +249,17 @@ REFUSED = {
     "lease too short": ("[tranship]\nlease_ttl = 0.1", "[tranship] lease_ttl"),
     "lease no number": ("[tranship]\nlease_ttl = long", "[tranship] lease_ttl"),
     "unknown auth": ("[tranship]\nauth_strategy = basic", "[tranship] auth_strategy"),
+    "host with a blank": ("[tranship]\nhost = my host", "[tranship] host"),
+    "host too long": (f"[tranship]\nhost = {65 * 'x'}", "[tranship] host"),
+    "staging elsewhere": ("[DEFAULT]\nnode_staging_uri = http://h/staging", "[DEFAULT] node_staging_uri"),
+    "staging on a host": ("[DEFAULT]\nnode_staging_uri = file://h/staging", "[DEFAULT] node_staging_uri"),
+    "staging in the root": ("[DEFAULT]\nnode_staging_uri = file:///", "[DEFAULT] node_staging_uri"),
+    "staging without path": ("[DEFAULT]\nnode_staging_uri = file://[", "[DEFAULT] node_staging_uri"),
+    "staging by tape": ("[tranship]\nstaging_driver = tape", "[tranship] staging_driver"),
+    "unknown scope": ("[tranship]\nstaging_scope = some", "[tranship] staging_scope"),
+    "no time to stage": ("[tranship]\nstaging_ttl = 0", "[tranship] staging_ttl"),
+    "stale at once": ("[tranship]\nstale_after = 0", "[tranship] stale_after"),
+    "stale before it began": ("[tranship]\nstale_pending_after = soon", "[tranship] stale_pending_after"),
     "keeper without Redis": (
         f"[tranship]\nlease_keeper = redis\nbroker_url = amqp://u:{SECRET}@q", "[tranship] redis_url"
     ),
@@ -309,20 +321,6 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, make: Callable[[Pat
         settings.load([str(path)])
 
 
-@pytest.fixture
-def build(load: Callable[[str], Settings]) -> Iterator[Callable[[str], Runtime]]:
-    """`build(text)` wires what the text configures."""
-    built: list[Runtime] = []
-
-    def make(text: str) -> Runtime:
-        built.append(Runtime.build(load(text)))
-        return built[-1]
-
-    yield make
-    for runtime in built:
-        runtime.close()
-
-
 REFUSED_BY_THE_STORES = {
     "unknown type": ("[DEFAULT]\nenabled_backends = fast:floppy", "floppy"),
     "unknown default": (
@@ -330,6 +328,12 @@ REFUSED_BY_THE_STORES = {
     ),
     "no directory": ("[DEFAULT]\nenabled_backends = fast:file", "filesystem_store_datadir"),
     "reserved id": ("[DEFAULT]\nenabled_backends = os_glance_x:memory", "os_glance_"),
+    "staging among stores": ("[DEFAULT]\nenabled_backends = os_glance_staging_store:file", "os_glance_"),
+    "no bucket for staging": ("[tranship]\nstaging_driver = s3", "os_glance_staging_store: s3_store_"),
+    "relative staging": (
+        "[os_glance_staging_store]\nfilesystem_store_datadir = staging",
+        "os_glance_staging_store: filesystem_store_datadir must be an absolute path",
+    ),
 }  # fmt: skip
 
 
