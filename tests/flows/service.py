@@ -139,12 +139,14 @@ def full(store: str) -> Hook:
     return hook
 
 
-def load(data: Path, origin: Origin | None, **own: Any) -> settings.Settings:
-    """Settings for tests: eager, impatient, and allowed to read from loopback."""
+def load(data: Path, origin: Origin | None, *, cap: int | None = None, **own: Any) -> settings.Settings:
+    """Settings for tests: eager, impatient, and allowed to read from loopback; images have at most `cap` bytes."""
     quick = {"eager": True, "allowed_networks": ["127.0.0.0/8"], "retry_base": 0.0, "resend_after": 0.1} | own
     overrides = [("tranship", name, value) for name, value in quick.items()]
     if origin is not None:
         overrides.append(("import_filtering_opts", "allowed_ports", [origin.port]))
+    if cap is not None:
+        overrides.append(("DEFAULT", "image_size_cap", cap))
     return settings.load(data=str(data), overrides=overrides)
 
 
@@ -152,7 +154,7 @@ def load(data: Path, origin: Origin | None, **own: Any) -> settings.Settings:
 def eager_service(
     data: Path, *, stores: Sequence[str] = ("a", "b", "c"), weights: Mapping[str, int] | None = None, **own: Any
 ) -> Iterator[Service]:
-    """A service over memory stores, with a source that serves `/image`; `own` are options of `[tranship]`."""
+    """A service over memory stores, with a source that serves `/image`; `own` are arguments of `load`."""
     data.mkdir(parents=True, exist_ok=True)
     with serving() as origin:
         origin.objects["/image"] = DATA
