@@ -11,6 +11,7 @@ import pytest
 from catalog.errors import LockHeld
 from flows.methods import FLOWS
 from tests.conformance.origin import serving
+from tests.faults.test_crash_matrix import DATA as WHOLE
 from tests.faults.test_crash_matrix import Fuse, asked, dies, judge, recover, runtime_of
 from tests.flows.service import DATA, Service, eager_service, full, load
 
@@ -30,13 +31,13 @@ def test_killed_in_an_import_it_stays_importing_for_good(tmp_path: Path, method:
     old one: the image gets its data, and the half-written file goes.
     """
     with serving() as origin:
-        origin.objects["/image"] = DATA
+        origin.objects["/image"] = WHOLE
         settings = load(tmp_path, origin, lease_ttl=30.0, progress_interval=10.0)
-        runtime = runtime_of(settings, Fuse(0))
+        runtime = runtime_of(settings, Fuse(0), breaks=False)
         runtime.catalog.database.create()
-        image, task_id = asked(runtime, origin, method)
+        image, task_id = asked(runtime, origin, FLOWS[method])
         runtime.close()
-        assert dies(settings, FLOWS[method], task_id, at=8)
+        assert dies(settings, FLOWS[method], task_id, 8, breaks=False)
         assert list((settings.data / "stores").rglob(f"*{image.id}*")), "it was killed with a file half written"
         with pytest.raises(LockHeld, match=task_id), runtime.catalog.begin() as tx:
             runtime.catalog.lock.require_free(tx.connection, image.id)
