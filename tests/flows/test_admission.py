@@ -129,6 +129,11 @@ def _image(status: str, **formats: str | None) -> ImageRecord:
     )
 
 
+def _ready(method: str, status: str, **formats: str | None) -> None:
+    image = _image(status, **formats)
+    require_ready(FLOWS[method], image, image.status)
+
+
 def test_every_method_says_what_it_begins_from() -> None:
     """Given the methods there are, then the table knows them."""
     assert {name: flow.begins_from for name, flow in FLOWS.items()} == BEGINS_FROM
@@ -139,9 +144,9 @@ def test_every_method_says_what_it_begins_from() -> None:
 def test_status_of_the_image(method: str, status: str) -> None:
     """Given an image in this status, then exactly one status is right for the method; the others are 409 and named."""
     if status == BEGINS_FROM[method]:
-        return require_ready(FLOWS[method], _image(status))
+        return _ready(method, status)
     with pytest.raises(ImageNotReady, match=f"{status}.*{BEGINS_FROM[method]}"):
-        require_ready(FLOWS[method], _image(status))
+        _ready(method, status)
     return None
 
 
@@ -151,6 +156,6 @@ def test_formats_of_the_image(method: str, missing: str) -> None:
     """Given an image without a format, then it is named; the container is asked for first."""
     ready = BEGINS_FROM[method]
     with pytest.raises(ImageNotReady, match=missing):
-        require_ready(FLOWS[method], _image(ready, **{missing: None}))
+        _ready(method, ready, **{missing: None})
     with pytest.raises(ImageNotReady, match="container_format"):
-        require_ready(FLOWS[method], _image(ready, container_format=None, disk_format=None))
+        _ready(method, ready, container_format=None, disk_format=None)
