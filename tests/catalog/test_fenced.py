@@ -235,7 +235,7 @@ class TestTheTask:
         assert (image.status, image.import_task) == ("queued", None)
 
 
-WRITES: dict[str, Callable[[Fenced], None]] = {
+WRITES: dict[str, Callable[[Fenced], object]] = {
     "begin_objects": lambda tx: tx.begin_objects({"a": "late"}),
     "object_stored": lambda tx: tx.object_stored("a", "k", 1),
     "discard_objects": lambda tx: tx.discard_objects(),
@@ -245,6 +245,8 @@ WRITES: dict[str, Callable[[Fenced], None]] = {
     "add_location": lambda tx: tx.add_location("a", "k", "file:///late"),
     "activate": lambda tx: tx.activate(FACTS),
     "requeue": lambda tx: tx.requeue(),
+    "restage": lambda tx: tx.restage(),
+    "discard_upload": lambda tx: tx.discard_upload(),
     "advance": lambda tx: tx.advance({"late": True}),
     "retry_later": lambda tx: tx.retry_later(0, code="x", message="late"),
     "hand_back": lambda tx: tx.hand_back("late"),
