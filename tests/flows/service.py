@@ -3,7 +3,7 @@ loopback.
 """
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -22,9 +22,10 @@ from flows.staging import Staging, stage
 from flows.submit import Requester, submit
 from pipeline.received import ReceivedSource
 from stores.base import StoreSpec
+from stores.errors import StoreFull
 from stores.memory import MemoryStore
 from stores.registry import StoreRegistry
-from stores.wrappers import FaultyStore, Hook, Operation
+from stores.wrappers import Call, FaultyStore, Hook, Operation
 from tests.conformance.origin import Origin, serving
 from workers.app import eager
 
@@ -130,12 +131,23 @@ class Service:
         assert (now.status == "active") == bool(located)
 
 
-def load(data: Path, origin: Origin | None, **own: Any) -> settings.Settings:
-    """Settings for tests: eager, impatient, and allowed to read from loopback."""
+def full(store: str) -> Hook:
+    """A hook for `store` that says it has no room."""
+
+    def hook(_call: Call, _go: Callable[[], Any]) -> Any:
+        raise StoreFull(store, "no room for the next 65536 bytes")
+
+    return hook
+
+
+def load(data: Path, origin: Origin | None, *, cap: int | None = None, **own: Any) -> settings.Settings:
+    """Settings for tests: eager, impatient, and allowed to read from loopback; images have at most `cap` bytes."""
     quick = {"eager": True, "allowed_networks": ["127.0.0.0/8"], "retry_base": 0.0, "resend_after": 0.1} | own
     overrides = [("tranship", name, value) for name, value in quick.items()]
     if origin is not None:
         overrides.append(("import_filtering_opts", "allowed_ports", [origin.port]))
+    if cap is not None:
+        overrides.append(("DEFAULT", "image_size_cap", cap))
     return settings.load(data=str(data), overrides=overrides)
 
 
@@ -148,7 +160,7 @@ def eager_service(
     redis_client: RedisClient | None = None,
     **own: Any,
 ) -> Iterator[Service]:
-    """A service over memory stores, with a source that serves `/image`; `own` are options of `[tranship]`.
+    """A service over memory stores, with a source that serves `/image`; `own` are arguments of `load`.
 
     With a `redis_client`, leases are kept there.
     """
