@@ -79,10 +79,16 @@ class Catalog:
         with self.begin() as tx:
             tx.images.delete(image_id, grace=self.grace)
 
-    def take_garbage(self, *, again_after: float, limit: int, image_id: str | None = None) -> list[Garbage]:
-        """Objects to delete now; each is given to one caller and comes again after `again_after` seconds."""
+    def take_garbage(
+        self, *, again_after: float, limit: int, image_id: str | None = None, host: str | None = None
+    ) -> list[Garbage]:
+        """Objects to delete now, by a process on `host`; each is given to one caller and comes again after
+        `again_after` seconds.
+        """
         with self.database.begin() as connection:
-            return take_garbage(connection, self.database, again_after=again_after, limit=limit, image_id=image_id)
+            return take_garbage(
+                connection, self.database, again_after=again_after, limit=limit, image_id=image_id, host=host
+            )
 
     def forget(self, garbage: Garbage) -> None:
         """Drop the record of a deleted object."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, func, insert, literal, or_, select, update
 
 from catalog import tables as t
 from catalog.engine import Database
@@ -133,7 +133,7 @@ class Tasks:
                 message="",
                 all_stores_must_succeed=new.all_stores_must_succeed,
                 cancel_requested=False,
-                phase="waiting for a worker",
+                phase=waiting_phase(cast(new.host, Text)),
                 bytes_done=0,
                 attempt=0,
                 sent_at=now,
@@ -280,6 +280,12 @@ def call_off(connection: Connection, which: ColumnElement[bool]) -> int:
         .values(cancel_requested=True, next_attempt_at=None, sent_at=None)
     )
     return asked.rowcount
+
+
+def waiting_phase(host: ColumnElement[str | None]) -> ColumnElement[str]:
+    """What a task does that nobody works on, for people; `host` names the only one whose workers can."""
+    waiting = "waiting for a worker"
+    return func.coalesce(literal(f"{waiting} on host ").concat(host), waiting)
 
 
 def _record(row: Row[Any], targets: tuple[Target, ...]) -> TaskRecord:

@@ -62,7 +62,7 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
             request_id=who.request_id,
         )
     )
-    if not dispatcher.send(flow, task_id):
+    if not dispatcher.send(flow, task_id, host=admission.host):
         # The wish is recorded; without this note the sweeper would only wait longer before it rings.
         with contextlib.suppress(CatalogError), runtime.catalog.begin() as tx:
             tx.tasks.not_sent(task_id)

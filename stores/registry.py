@@ -5,6 +5,8 @@ that is not there, an option that is missing or makes no sense, two stores on on
 with the *world* does not: a data directory that is missing is made with its parents, and where that fails (no
 permission, a dead mount) the store is reported and kept, so that the others work meanwhile and it works too
 as soon as the world is mended.
+
+`build_store` makes one more store, by the same rules, that users cannot name: the staging store.
 """
 
 import logging
@@ -77,6 +79,10 @@ class StoreRegistry:
             log.error("%s; the other stores can be used meanwhile", error)
         return registry
 
+    def stores(self) -> list[ReadableStore]:
+        """Return all stores, in the order of the configuration."""
+        return list(self._stores.values())
+
     def get(self, id: str) -> ReadableStore:
         """Return a store to read from. Raises `UnknownStore`. Using it may raise `StoreUnavailable`."""
         if id not in self._stores:
@@ -116,6 +122,22 @@ class StoreRegistry:
             raise StoreMisconfigured(self.default, "default_backend is not among enabled_backends")
         if self.default not in self.writable_ids():
             raise StoreMisconfigured(self.default, "default_backend can only be read")
+
+
+def build_store(spec: StoreSpec, beside: StoreRegistry, *, deadline: float = 5.0) -> Store:
+    """Build a store that is in no registry, so that its id may be reserved; it must not keep its objects where one of
+    `beside` does. Raises `StoreMisconfigured` as `StoreRegistry.build`; what is wrong with the world is reported only.
+    """
+    store = _driver(spec)(spec)
+    if not isinstance(store, Store):
+        raise StoreMisconfigured(spec.id, f"a store of type {spec.driver} can only be read")
+    every = [*beside.stores(), store]
+    files = [one for one in every if isinstance(one, FilesystemStore)]
+    _check_paths(files, deadline)
+    _check_locations(every)
+    for error in _prepare([file for file in files if file is store], deadline):
+        log.error("%s; it can be used as soon as that is mended", error)
+    return store
 
 
 def _check_ids(specs: Sequence[StoreSpec]) -> None:

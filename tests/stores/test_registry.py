@@ -19,7 +19,7 @@ from stores.errors import (
 from stores.filesystem import FilesystemStore
 from stores.http import HttpStore
 from stores.memory import MemoryStore
-from stores.registry import DRIVERS, StoreRegistry
+from stores.registry import DRIVERS, StoreRegistry, build_store
 from stores.wrappers import Call, FaultyStore, fails, waits
 from tests.conformance.store_contract import KEY, TEXT, content, write
 
@@ -115,6 +115,55 @@ class TestRefusals:
     def test_neighbours_are_not_in_one_place(self, tmp_path: Path) -> None:
         specs = [file_spec("a", tmp_path / "data"), file_spec("b", tmp_path / "data2")]
         assert StoreRegistry.build(specs, "a").ids() == ["a", "b"]
+
+
+class TestOneBeside:
+    """`build_store`: the staging store, which users cannot name."""
+
+    ID = "os_glance_staging_store"
+
+    def test_it_is_ready_and_nobody_finds_it(self, tmp_path: Path) -> None:
+        registry = StoreRegistry.build([file_spec("a", tmp_path / "a")], "a")
+        store = build_store(file_spec(self.ID, tmp_path / "new" / "staging"), registry)
+        write(store, KEY, TEXT)
+        assert content(store, KEY) == TEXT
+        assert registry.ids() == ["a"]
+        with pytest.raises(UnknownStore):
+            registry.get(self.ID)
+
+    @pytest.mark.parametrize(
+        ("place", "how"),
+        [("a", "the same as"), ("a/staging", "nested with"), (".", "nested with"), ("link", "the same as")],
+    )
+    def test_it_keeps_its_distance(self, tmp_path: Path, place: str, how: str) -> None:
+        (tmp_path / "link").symlink_to("a")
+        registry = StoreRegistry.build([memory("m"), file_spec("a", tmp_path / "a")], "a")
+        with pytest.raises(StoreMisconfigured) as caught:
+            build_store(file_spec(self.ID, tmp_path / place), registry)
+        assert str(caught.value) == f"store {self.ID}: filesystem_store_datadir is {how} that of store a"
+
+    def test_it_has_a_bucket_of_its_own(self) -> None:
+        registry = StoreRegistry.build([StoreSpec("cold", "s3", options=bucket_options("images"))], "cold")
+        with pytest.raises(StoreMisconfigured, match="it keeps its objects where store cold does"):
+            build_store(StoreSpec(self.ID, "s3", options=bucket_options("images")), registry)
+        other = StoreSpec(self.ID, "s3", options=bucket_options("staging"))
+        assert build_store(other, registry).url(KEY) == f"s3://s3.example.org/staging/{KEY}"
+
+    def test_it_can_be_written(self) -> None:
+        with pytest.raises(StoreMisconfigured, match=f"store {self.ID}: a store of type http can only be read"):
+            build_store(StoreSpec(self.ID, "http"), StoreRegistry.build([memory("m")], "m"))
+
+    def test_a_dead_one_is_reported_and_kept(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        # Given a file in the way of its directory
+        (tmp_path / "file").touch()
+        registry = StoreRegistry.build([file_spec("a", tmp_path / "a")], "a")
+        store = build_store(file_spec(self.ID, tmp_path / "file" / "staging"), registry)
+        # Then the log says so, once, and it works as soon as the way is free
+        (line,) = [record.getMessage() for record in caplog.records]
+        assert line.startswith(f"store {self.ID}: the data directory cannot be made")
+        (tmp_path / "file").unlink()
+        (tmp_path / "file" / "staging").mkdir(parents=True)
+        store.probe()
 
 
 class TestLookup:
