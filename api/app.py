@@ -1,18 +1,21 @@
 """The application: every route on one page, and nothing else."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import falcon
 
 from api import errors, info
+from api.authentication import authenticator
 from api.bodies import Fixed
-from api.context import Authenticate, Contexts, authenticator
+from api.context import Authenticate, Contexts
+from api.cors import Cors
 from api.data import Data
 from api.health import Health
 from api.image_view import ImageView
 from api.images import Image, Images
 from api.imports import Import
 from api.options import ApiOptions
+from api.proxies import Proxies
 from api.schemas import documents
 from api.tasks import ImageTasks
 from api.versions import Versions
@@ -27,10 +30,10 @@ def create_app(
 ) -> App:
     """Wire the WSGI application.
 
-    `authenticate` tells who sent a request; without it, `auth_strategy` decides. Raises `ValueError` for one not known.
+    `authenticate` tells who sent a request; without it, `auth_strategy` decides. Raises `ValueError` for options that
+    cannot work.
     """
-    middleware = (Versions(options), Contexts(authenticate or authenticator(options)))
-    app: App = falcon.App(middleware=middleware)
+    app: App = falcon.App(middleware=_middleware(options, authenticate or authenticator(options)))
     errors.install(app)
     view = ImageView(runtime.stores)
     app.add_route("/healthcheck", Health(options.healthcheck_disable_file))
@@ -45,3 +48,13 @@ def create_app(
     for name, document in documents(options).items():
         app.add_route(f"/v2/schemas/{name}", Fixed(document))
     return app
+
+
+def _middleware(options: ApiOptions, authenticate: Authenticate) -> list[Any]:
+    """What a request passes on its way in, in this order: the client's URL, browsers, versions, and who it is."""
+    passed: list[Any] = [Versions(options), Contexts(authenticate)]
+    if options.cors.allowed_origin:
+        passed.insert(0, Cors(options.cors))
+    if options.trusted_proxies:
+        passed.insert(0, Proxies(options.proxies))
+    return passed

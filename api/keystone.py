@@ -5,6 +5,7 @@ with the request's id and in the form that the client accepts, and what it knows
 """
 
 import logging
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,8 +27,11 @@ log = logging.getLogger(__name__)
 
 SECTION = "keystone_authtoken"
 
+_WHERE = re.compile(r"LocationInfo\(location=.*?, detail='(.*?)'\)")
+"""How oslo.config says where a value comes from; people need the file or variable alone."""
+
 PATIENCE = 10
-"""Seconds that one try of asking Keystone may take, unless the section says otherwise: by itself it may take for ever."""
+"""Seconds that one try of asking Keystone may take, unless the section says otherwise; by itself there is no end."""
 
 
 class KeystoneAuthentication:
@@ -87,15 +91,18 @@ def _middleware(configuration: Any) -> Any:
     configuration.set_default("http_connect_timeout", PATIENCE, group=SECTION)
     given = {
         "oslo_config_config": configuration,
-        "log_name": "keystonemiddleware",
         # Who may ask is decided here and now; put off, a Keystone that is away would look like a wrong token.
         "delay_auth_decision": False,
     }
     try:
         return AuthProtocol(_passed, given)
+    except AttributeError:
+        # oslo.config's error for what follows a $: neither it nor the trace is shown, it may be the rest of a password.
+        raise ValueError(f"[{SECTION}] refers to an option that does not exist; a $ is written as $$") from None
     except Exception as error:
         # What its plugins raise for options that make no sense has no class in common.
-        raise ValueError(f"[{SECTION}]: {error}") from error
+        why = _WHERE.sub(r"\1", str(error))
+        raise ValueError(f"[{SECTION}]: {why}") from error
 
 
 def _context(environ: dict[str, Any], request_id: str) -> Context:
