@@ -20,15 +20,17 @@ class Garbage:
     last: bool
 
 
-def discard(connection: Connection, database: Database, which: ColumnElement[bool], *, grace: float) -> None:
-    """Declare objects garbage, to be deleted at once and again until `grace` seconds have passed.
+def discard(
+    connection: Connection, database: Database, which: ColumnElement[bool], *, grace: float, due_in: float = 0.0
+) -> None:
+    """Declare objects garbage, to be deleted `due_in` seconds from now and again until `grace` seconds have passed.
 
     Again, because a paused worker may wake up and complete its write after the first deletion.
     """
     connection.execute(
         update(t.objects)
         .where(which, t.objects.c.state != "garbage")
-        .values(state="garbage", collect_at=database.now(), forget_at=database.after(grace))
+        .values(state="garbage", collect_at=database.after(due_in), forget_at=database.after(grace))
     )
 
 

@@ -113,7 +113,13 @@ class Service:
             return tx.images.create(NewImage(**given)).id  # type: ignore[arg-type]
 
     def importing(
-        self, image_id: str, stores: Sequence[str] = ("cheap",), *, must_all: bool = True, host: str | None = None
+        self,
+        image_id: str,
+        stores: Sequence[str] = ("cheap",),
+        *,
+        must_all: bool = True,
+        begins_from: str = "queued",
+        host: str | None = None,
     ) -> str:
         """Ask for an import behind the API's back; returns the task's id."""
         task_id = str(uuid.uuid4())
@@ -129,6 +135,7 @@ class Service:
                 owner=self.options.default_project,
                 user_id="u",
                 request_id="req-1",
+                begins_from=begins_from,
                 host=host,
             )
         )

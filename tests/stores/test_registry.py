@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -26,6 +27,11 @@ from tests.conformance.store_contract import KEY, TEXT, content, write
 
 def file_spec(id: str, directory: Path | str) -> StoreSpec:
     return StoreSpec(id, "file", options={"filesystem_store_datadir": str(directory)})
+
+
+@dataclass(frozen=True)
+class Place:
+    store: str
 
 
 def memory(id: str) -> StoreSpec:
@@ -187,6 +193,36 @@ class TestLookup:
     def test_a_missing_directory_was_made_with_its_parents(self, registry: StoreRegistry) -> None:
         write(registry.writable("fast"), KEY, TEXT)
         assert content(registry.get("fast"), KEY) == TEXT
+
+    def test_places_are_sorted_by_weight_then_id(self) -> None:
+        """The order of reading, showing and copying (import-behaviour §3.5); a store that is gone weighs nothing."""
+        weights = {"b": 0, "light": -1, "a": 0, "heavy": 7}
+        specs = [StoreSpec(id, "memory", weight=weight) for id, weight in weights.items()]
+        registry = StoreRegistry.build(specs, "a")
+        places = [Place(store) for store in ("light", "gone", "b", "heavy", "a")]
+        assert [place.store for place in registry.by_weight(places)] == ["heavy", "a", "b", "gone", "light"]
+
+    def test_a_store_with_another_id_is_found_by_its_places(
+        self, registry: StoreRegistry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The whole URL of the key counts, not how it begins (§3.7)."""
+        directory = (tmp_path / "a" / "b").as_uri()
+        published = "http://example.org/x.img"
+        assert registry.successor("old", KEY, f"{directory}/{KEY}") == "fast"
+        assert registry.successor("old", published, published) == "web"
+        for url in (f"{directory}2/{KEY}", f"{directory}/{KEY}2", f"{directory}/x/{KEY}", f"s3://host/{KEY}", ""):
+            assert registry.successor("old", KEY, url) is None
+        assert registry.successor("old", "no key", f"{directory}/no key") is None
+        # And what cannot be found is told once for each id
+        registry.successor("older", KEY, "file:///elsewhere")
+        assert [record.getMessage().partition(" is not configured")[0] for record in caplog.records] == [
+            "store old",
+            "store older",
+        ]
+
+    def test_what_is_configured_is_in_it(self, registry: StoreRegistry) -> None:
+        assert "slow" in registry
+        assert "os_glance_staging_store" not in registry
 
     def test_an_unknown_id_is_said_to_be(self, registry: StoreRegistry) -> None:
         for call in (registry.get, registry.writable, registry.spec):
