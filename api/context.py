@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
+from urllib.parse import quote
 
 import falcon
 
@@ -124,7 +125,7 @@ class Contexts:
             return
         who: Context | None = getattr(req.context, "caller", None)
         by = f"{who.user} of {who.project}" if who else "nobody"
-        log.info("%s %s by %s: %s", req.method, req.path, by, resp.status_code)
+        log.info("%s by %s: %s", line_of(req), by, resp.status_code)
 
 
 def caller(req: falcon.Request) -> Context:
@@ -137,6 +138,11 @@ def request_id_of(req: falcon.Request) -> str:
     """The id of the request, also before it is known who sent it; empty outside `/v2`."""
     given: str = getattr(req.context, "request_id", "")
     return given
+
+
+def line_of(req: falcon.Request) -> str:
+    """Method and path for a line of the log; what a client puts there begins no line of its own."""
+    return f"{req.method} {quote(req.path)}"
 
 
 def _normal(given: str) -> str:

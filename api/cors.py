@@ -30,13 +30,13 @@ class Cors:
             return
         headers = [name.strip() for name in (req.get_header("Access-Control-Request-Headers") or "").split(",")]
         headers = [name for name in headers if name]
-        if asked in self._methods and self._headers.issuperset(name.lower() for name in headers):
+        permitted = asked in self._methods and self._headers.issuperset(name.lower() for name in headers)
+        if permitted and self._allow(req, resp):
             resp.set_header("Access-Control-Allow-Methods", asked)
             if headers:
                 resp.set_header("Access-Control-Allow-Headers", ",".join(headers))
             if self._options.max_age:
                 resp.set_header("Access-Control-Max-Age", str(self._options.max_age))
-            self._allow(req, resp)
         resp.append_header("Vary", "Origin")
         resp.complete = True
         req.context.preflight = True

@@ -30,7 +30,7 @@ SECTION = "keystone_authtoken"
 _WHERE = re.compile(r"LocationInfo\(location=.*?, detail='(.*?)'\)")
 """How oslo.config says where a value comes from; people need the file or variable alone."""
 
-PATIENCE = 10
+PATIENCE = 5
 """Seconds that one try of asking Keystone may take, unless the section says otherwise; by itself there is no end."""
 
 

@@ -8,6 +8,7 @@ from falcon import testing
 
 from api.app import create_app
 from api.options import ApiOptions
+from flows.traces import RequestIds
 from tests.api.service import Doorbell, Service, runtime
 
 NEW_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -51,8 +52,8 @@ def test_links_keep_the_prefix_of_a_proxy(tmp_path: Path, endpoint: str, root: s
 
 
 def test_an_unknown_auth_strategy_refuses_the_start(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="auth_strategy"):
-        create_app(runtime(tmp_path), Doorbell(), ApiOptions(auth_strategy="keystone"))
+    with pytest.raises(ValueError, match=r"auth_strategy is 'ldap'; there are: none, http_basic, keystone"):
+        create_app(runtime(tmp_path), Doorbell(), ApiOptions(auth_strategy="ldap"))
 
 
 @pytest.mark.parametrize(
@@ -168,6 +169,7 @@ def test_what_nobody_foresaw_is_500_with_an_id_and_no_trace(
         raise RuntimeError("the secret is swordfish")
 
     monkeypatch.setattr(service.catalog, "read", broken)
+    caplog.handler.addFilter(RequestIds())
 
     # When it is asked
     answer = service.client.simulate_get("/v2/images", headers={"X-OpenStack-Request-ID": "req-7"})
@@ -178,7 +180,7 @@ def test_what_nobody_foresaw_is_500_with_an_id_and_no_trace(
     assert "req-7" in answer.text
     assert "swordfish" not in answer.text
     assert "swordfish" in caplog.text
-    assert "req-7" in caplog.text
+    assert [vars(record)["request"] for record in caplog.records] == ["req-7 "]
 
 
 def test_a_database_that_is_away_is_503(service: Service, tmp_path: Path) -> None:
