@@ -14,9 +14,11 @@ from api.health import Health
 from api.image_view import ImageView
 from api.images import Image, Images
 from api.imports import Import
+from api.lingering import Lingering
 from api.options import ApiOptions
 from api.proxies import Proxies
 from api.schemas import documents
+from api.staging import Stage
 from api.stores import StoreImage
 from api.tasks import ImageTasks
 from api.versions import Versions
@@ -42,6 +44,7 @@ def create_app(
     app.add_route("/v2/images/{image_id}", Image(runtime, dispatcher, view))
     app.add_route("/v2/images/{image_id}/file", Data(runtime))
     app.add_route("/v2/images/{image_id}/import", Import(runtime, dispatcher))
+    app.add_route("/v2/images/{image_id}/stage", Stage(runtime))
     app.add_route("/v2/images/{image_id}/tasks", ImageTasks(runtime))
     app.add_route("/v2/info/import", info.import_methods(runtime.options.methods))
     app.add_route("/v2/info/stores", info.stores(runtime.stores))
@@ -54,7 +57,7 @@ def create_app(
 
 def _middleware(options: ApiOptions, authenticate: Authenticate) -> list[Any]:
     """What a request passes on its way in, in this order: the client's URL, browsers, versions, and who it is."""
-    passed: list[Any] = [Versions(options), Contexts(authenticate)]
+    passed: list[Any] = [Lingering(), Versions(options), Contexts(authenticate)]
     if options.cors.allowed_origin:
         passed.insert(0, Cors(options.cors))
     if options.trusted_proxies:

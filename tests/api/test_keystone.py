@@ -203,7 +203,7 @@ def test_keystone_hangs(tmp_path: Path) -> None:
     well.
     """
     with started(KeystoneServer()) as keystone:
-        section = keystone.section(http_request_max_retries=0, http_connect_timeout=1)
+        section = keystone.section(http_request_max_retries=0, http_connect_timeout=4)
         cloud = wired(tmp_path, keystone, configured(tmp_path, section))
         token = keystone.admin_token()
         keystone.pause()
@@ -213,7 +213,7 @@ def test_keystone_hangs(tmp_path: Path) -> None:
         def answers() -> bool:
             return cloud.service.client.simulate_get("/v2/images", headers={"X-Auth-Token": token}).status_code == 200
 
-        assert wait_until(answers, 30)
+        assert wait_until(answers, 60)
 
 
 def test_keystone_refuses_ourselves(tmp_path: Path, keystone_server: KeystoneServer) -> None:
@@ -227,17 +227,6 @@ def test_a_catalogue_without_the_identity_service(tmp_path: Path, keystone_serve
     cloud = wired(tmp_path, keystone_server, configured(tmp_path, keystone_server.section(region_name="moon")))
 
     away(cloud.ask(keystone_server.admin_token(), status=503))
-
-
-@pytest.mark.filterwarnings(r"ignore:\s*Eventlet is deprecated")
-def test_a_cache_of_tokens_that_is_away(tmp_path: Path, keystone_server: KeystoneServer) -> None:
-    """Given memcached servers of which none answers, then Keystone is asked each time."""
-    port = Port()
-    section = keystone_server.section(memcached_servers=f"127.0.0.1:{port.number}")
-    cloud = wired(tmp_path, keystone_server, configured(tmp_path, section))
-
-    assert cloud.context(keystone_server.admin_token()).is_admin
-    port.close()
 
 
 # -- what is refused at the start

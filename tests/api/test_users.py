@@ -82,7 +82,7 @@ def test_a_change_counts_at_once_and_a_mistake_never(tmp_path: Path, caplog: pyt
     assert ["line 1" in errors[0], "No such file" in errors[1], len(errors)] == [True, True, 2]
 
     # When it is replaced by another one of the same length and time, then that counts
-    before = os.stat(tmp_path)
+    before = tmp_path.stat()
     other = tmp_path / "other"
     other.write_text(f"eve:{HASH}\n")
     os.utime(other, ns=(before.st_mtime_ns, before.st_mtime_ns))
@@ -116,7 +116,7 @@ def test_a_line_that_we_write_can_be_read() -> None:
     ],
 )
 def test_what_cannot_be_written(name: str, password: str, project: str, role: str) -> None:
-    with pytest.raises(ValueError, match="password|file of users|name of the user|name:hash"):
+    with pytest.raises(ValueError, match=r"password|file of users|name of the user|name:hash"):
         entry(name, password, project, (role,) if role else ())
 
 

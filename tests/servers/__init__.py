@@ -1,4 +1,5 @@
-"""Real servers for tests: PostgreSQL, Redis, RabbitMQ, Keystone, nginx and Swift (for S3), our own processes on loopback.
+"""Real servers for tests: PostgreSQL, Redis, RabbitMQ, Keystone, nginx and Swift (for S3), our own processes on
+loopback.
 
 Every class is a `Server`: `start()` returns once it answers, `stop()` leaves no process and no file behind,
 and both are what a `with` block does. `kill()`, `pause()`/`resume()` and `restart()` are for tests of faults;
