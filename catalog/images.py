@@ -4,15 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from catalog import changes
 from catalog import tables as t
+from catalog.changes import ImageChange
 from catalog.engine import Database, broken_rule
 from catalog.errors import Conflict, Duplicate, NotFound, Protected
 from catalog.listing import ImageQuery, page_of
 from catalog.objects import discard
 from catalog.tasks import call_off
+from catalog.visibility import EVERYTHING, Viewer, may_see
 
 IMPORTING = ("pending", "copying")
 
@@ -86,11 +89,23 @@ class Images:
         self._connection = connection
         self._database = database
 
-    def get(self, image_id: str) -> ImageRecord:
-        """One image that is not deleted. Raises `NotFound`."""
-        row = self._connection.execute(
-            select(t.images).where(t.images.c.id == image_id, t.images.c.status != "deleted")
-        ).first()
+    def get(self, image_id: str, viewer: Viewer = EVERYTHING) -> ImageRecord:
+        """One image that is not deleted. Raises `NotFound`, also for one that `viewer` may not see."""
+        return self._one(image_id, self._existing(image_id, viewer))
+
+    def get_to_change(self, image_id: str, viewer: Viewer = EVERYTHING) -> ImageRecord:
+        """As `get`, and nobody else changes the image before this transaction ends: what is judged by the answer holds.
+
+        Only the images row is locked, as an update would; who holds the lock of an import is not asked.
+        """
+        return self._one(image_id, self._existing(image_id, viewer).with_for_update(key_share=True, of=t.images))
+
+    def _existing(self, image_id: str, viewer: Viewer) -> Select[Any]:
+        image = t.images.c
+        return select(t.images).where(image.id == image_id, image.status != "deleted", may_see(viewer))
+
+    def _one(self, image_id: str, wanted: Select[Any]) -> ImageRecord:
+        row = self._connection.execute(wanted).first()
         if row is None:
             raise NotFound(f"No image found with ID {image_id}")
         return self._whole([row])[0]
@@ -116,6 +131,25 @@ class Images:
         if new.tags:
             self._connection.execute(insert(t.image_tags), [{"image_id": new.id, "tag": x} for x in set(new.tags)])
         return self.get(new.id)
+
+    def update(self, image_id: str, change: ImageChange) -> ImageRecord:
+        """Write what a user changes, and nothing else; the image as it is then. Raises `NotFound`.
+
+        Judge by `get_to_change` in the same transaction: then two changes at once both count, one after the other.
+        """
+        changes.write(self._connection, self._database, image_id, change)
+        return self.get(image_id)
+
+    def switch(self, image_id: str, status: str) -> None:
+        """active ↔ deactivated. Raises `Conflict` from any other status, `NotFound` for a deleted image."""
+        image = t.images.c
+        moved = self._connection.execute(
+            update(t.images)
+            .where(image.id == image_id, image.status.in_(("active", "deactivated")))
+            .values(status=status, updated_at=self._database.now())
+        )
+        if not moved.rowcount:
+            raise Conflict(f"Image {image_id} is in status {self.get(image_id).status} and cannot become {status}.")
 
     def start_import(self, image_id: str, begins_from: str, stores: Sequence[str]) -> None:
         """queued or uploading → importing, in the transaction that makes the task (import-behaviour §1.3 [R]).

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, o
 
 from catalog import tables as t
 from catalog.errors import BadMarker
+from catalog.visibility import EVERYTHING, Viewer, is_listed, may_see
 
 SORT_KEYS = ("name", "status", "container_format", "disk_format", "size", "id", "created_at", "updated_at")
 """Columns of images that a list may be sorted by."""
@@ -29,7 +30,8 @@ class ImageQuery:
 
     `one_of` maps a column of images to the values it may have; `least` and `most` bound a numeric column, inclusively.
     An image has all of `tags`, and of each of `properties` the given value. `hidden` None shows hidden ones too.
-    `community_of` leaves out the community images of every other project.
+    `viewer` gets those that lists show to it: with `answers`, what its project said to images shared with it; with
+    `strangers`, community images of other projects too.
     """
 
     limit: int
@@ -41,7 +43,9 @@ class ImageQuery:
     tags: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
     hidden: bool | None = None
-    community_of: str | None = None
+    viewer: Viewer = EVERYTHING
+    answers: tuple[str, ...] = ("accepted",)
+    strangers: bool = True
 
 
 def page_of(connection: Connection, query: ImageQuery) -> Select[Any]:
@@ -49,7 +53,7 @@ def page_of(connection: Connection, query: ImageQuery) -> Select[Any]:
     keys = _complete(query.sort)
     wanted = _wanted(query)
     if query.marker is not None:
-        wanted.append(_after(connection, query.marker, keys))
+        wanted.append(_after(connection, query.marker, query.viewer, keys))
     order = [_value(key).desc() if key.descending else _value(key).asc() for key in keys]
     return select(t.images).where(*wanted).order_by(*order).limit(query.limit)
 
@@ -67,9 +71,10 @@ def _value(key: SortKey) -> ColumnElement[Any]:
     return func.coalesce(column, _EMPTY[key.column]) if key.column in _EMPTY else column
 
 
-def _after(connection: Connection, marker: str, keys: tuple[SortKey, ...]) -> ColumnElement[bool]:
+def _after(connection: Connection, marker: str, viewer: Viewer, keys: tuple[SortKey, ...]) -> ColumnElement[bool]:
+    image = t.images.c
     row = connection.execute(
-        select(*map(_value, keys)).where(t.images.c.id == marker, t.images.c.status != "deleted")
+        select(*map(_value, keys)).where(image.id == marker, image.status != "deleted", may_see(viewer))
     ).first()
     if row is None:
         raise BadMarker(f"Marker {marker} names no image.")
@@ -95,8 +100,7 @@ def _wanted(query: ImageQuery) -> list[ColumnElement[bool]]:
     wanted += [image[column] <= value for column, value in query.most.items()]
     if query.hidden is not None:
         wanted.append(image.os_hidden.is_(query.hidden))
-    if query.community_of is not None:
-        wanted.append(or_(image.visibility != "community", image.owner == query.community_of))
+    wanted.append(is_listed(query.viewer, query.answers, strangers=query.strangers))
     tag, prop = t.image_tags.c, t.image_properties.c
     for word in query.tags:
         wanted.append(select(tag.tag).where(tag.image_id == image.id, tag.tag == word).exists())

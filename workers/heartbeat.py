@@ -74,12 +74,13 @@ class Heartbeat:
                     return
 
     def _beat(self, shown: Progress | None) -> Progress:
-        """Write progress if it changed, and look whether somebody wants this to stop."""
+        """Write progress if it changed, and look whether somebody wants this to stop, or has taken the image over."""
         now = self._monitor.progress()
         if now != shown:
             with self._catalog.fenced(self._claim) as fenced:
                 fenced.progress(now.phase, now.bytes_done, now.bytes_total, now.stores)
         with self._catalog.read() as tx:
+            self._catalog.lock.require(tx.connection, self._claim)
             why = tx.tasks.stop_requested(self._claim.task_id)
         if why is not None:
             self._monitor.request_stop(Stop.CANCEL, why)

@@ -66,9 +66,9 @@ def registry() -> StoreRegistry:
     return StoreRegistry([*stores, HttpStore.from_spec(mirror)], "cheap", [*specs, mirror])
 
 
-def runtime(directory: Path, stores: StoreRegistry | None = None) -> Runtime:
-    """A runtime over a new database in `directory`."""
-    database = Database(f"sqlite:///{directory / 'service.db'}")
+def runtime(directory: Path, stores: StoreRegistry | None = None, *, url: str | None = None) -> Runtime:
+    """A runtime over a new database: the one at `url`, or an SQLite file in `directory`."""
+    database = Database(url or f"sqlite:///{directory / 'service.db'}")
     database.create()
     return Runtime(
         host="here",
@@ -162,7 +162,7 @@ class Service:
                 tx.object_stored(name, key, len(content[name]))
                 tx.add_location(name, key, self.runtime.stores.get(name).url(key))
             digests = hashlib.md5(data).hexdigest(), "sha512", hashlib.sha512(data).hexdigest()
-            tx.activate(DataFacts(len(data), None, *digests))
+            tx.activate(DataFacts(len(data), None, *digests, disk_format="raw", container_format="bare"))
             tx.succeed("", keep_for=3600.0)
         return image_id
 

@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-from falcon import testing
+from falcon import inspect, testing
 
 from api.app import create_app
 from api.options import ApiOptions
+from api.versions import COLLECTIONS
 from flows.traces import RequestIds
 from tests.api.service import Doorbell, Service, runtime
 
@@ -17,7 +18,8 @@ NEW_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 @pytest.mark.parametrize(
     ("path", "status"),
     [("/", 300), ("/versions", 200), ("/versions/", 200), ("/v2", 300), ("/v2/", 300), ("/v2.9/", 300)]
-    + [(path, 300) for path in ("/v1", "/v3/images", "/foo", "/v2.17/images", "/v2.99/images", "/images")],
+    + [(path, 300) for path in ("/v1", "/v3/images", "/foo", "/v2.17/images", "/v2.99/images", "/v2/v2", "/imagesque")]
+    + [(path, 200) for path in ("/v2/versions", "/v2/v2/versions")],
 )
 def test_versions_document(client: testing.TestClient, path: str, status: int) -> None:
     answer = client.simulate_get(path, host="images.test", port=9292)
@@ -35,6 +37,22 @@ def test_a_minor_version_in_the_path_is_an_advertisement(service: Service, clien
 
     assert client.simulate_get(f"/v2.9/images/{image}").json["id"] == image
     assert client.simulate_get(f"//v2/images/{image}").json["id"] == image
+
+
+def test_a_version_that_a_client_leaves_out_or_says_twice(service: Service, client: testing.TestClient) -> None:
+    """Given an endpoint with or without /v2, then what clients make of it is understood; the answer is the same."""
+    image = service.image()
+
+    for path in ("/images", "/v2/v2/images", "/v2/v2.9/images"):
+        assert client.simulate_get(path).json == client.simulate_get("/v2/images").json
+        assert client.simulate_get(f"{path}/{image}").json["self"] == f"/v2/images/{image}"
+        assert client.simulate_get(f"{path}/").status_code == 404
+
+
+def test_the_names_that_need_no_version_are_those_of_the_routes(service: Service) -> None:
+    paths = [route.path for route in inspect.inspect_routes(service.app)]
+
+    assert {path.split("/")[2] for path in paths if path.startswith("/v2/")} == COLLECTIONS
 
 
 @pytest.mark.parametrize(
@@ -81,8 +99,8 @@ def test_an_overlong_request_id_is_431(client: testing.TestClient) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "allow"),
     [
-        ("PATCH", "/v2/images/x", 405, {"GET", "DELETE"}),
-        ("HEAD", "/v2/images/x", 405, {"GET", "DELETE"}),
+        ("PUT", "/v2/images/x", 405, {"GET", "PATCH", "DELETE"}),
+        ("HEAD", "/v2/images/x", 405, {"GET", "PATCH", "DELETE"}),
         ("HEAD", "/v2/images/x/file", 405, {"GET"}),
         ("PUT", "/v2/images", 405, {"GET", "POST"}),
         ("DELETE", "/v2/info/import", 405, {"GET"}),

@@ -12,6 +12,7 @@ from typing import Any
 
 import settings
 from catalog.images import ImageRecord, NewImage
+from catalog.leases import RedisClient
 from catalog.tasks import TaskRecord
 from flows.dispatch import Dispatcher
 from flows.flow import ImportRequest
@@ -140,9 +141,17 @@ def load(data: Path, origin: Origin | None, **own: Any) -> settings.Settings:
 
 @contextmanager
 def eager_service(
-    data: Path, *, stores: Sequence[str] = ("a", "b", "c"), weights: Mapping[str, int] | None = None, **own: Any
+    data: Path,
+    *,
+    stores: Sequence[str] = ("a", "b", "c"),
+    weights: Mapping[str, int] | None = None,
+    redis_client: RedisClient | None = None,
+    **own: Any,
 ) -> Iterator[Service]:
-    """A service over memory stores, with a source that serves `/image`; `own` are options of `[tranship]`."""
+    """A service over memory stores, with a source that serves `/image`; `own` are options of `[tranship]`.
+
+    With a `redis_client`, leases are kept there.
+    """
     data.mkdir(parents=True, exist_ok=True)
     with serving() as origin:
         origin.objects["/image"] = DATA
@@ -154,7 +163,7 @@ def eager_service(
         staged = MemoryStore(STAGING_STORE)
         faulty[STAGING_STORE] = FaultyStore(staged)
         staging = Staging(faulty[STAGING_STORE], None)
-        runtime = replace(Runtime.build(chosen), stores=registry, staging=staging)
+        runtime = replace(Runtime.build(chosen, redis_client=redis_client), stores=registry, staging=staging)
         runtime.catalog.database.create()
         yield Service(runtime, eager(runtime, chosen), memory, faulty, staged, origin)
         runtime.close()

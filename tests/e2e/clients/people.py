@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar
 
 import openstack
 from openstack.image.v2._proxy import Proxy
@@ -42,6 +43,9 @@ STRANGER = Person("ann", "west", "member", password="guess")
 class World(ABC):
     """A service that asks who its callers are, and what a client needs to be told to be somebody there."""
 
+    refusal: ClassVar[str]
+    """What is said to somebody with a wrong password: by the service itself, or by its Keystone."""
+
     def __init__(self, cluster: Cluster, source: str) -> None:
         self.cluster = cluster
         self.uri = f"{source}/image"
@@ -56,7 +60,7 @@ class World(ABC):
         """The command `openstack`."""
 
     @abstractmethod
-    def credentials(self, who: Person, suffix: str = "") -> dict[str, str]:
+    def credentials(self, who: Person, suffix: str = "") -> dict[str, Any]:
         """What `openstack.connect` takes."""
 
     @contextmanager
@@ -86,7 +90,7 @@ class BasicWorld(World):
         words = ("--os-auth-type", "http_basic", "--os-endpoint", self.cluster.api.url + suffix)
         return Command("openstack", (*words, "--os-username", who.name, "--os-password", who.password), home)
 
-    def credentials(self, who: Person, suffix: str = "") -> dict[str, str]:
+    def credentials(self, who: Person, suffix: str = "") -> dict[str, Any]:
         where = self.cluster.api.url + suffix
         return {"auth_type": "http_basic", "endpoint": where, "username": who.name, "password": who.password}
 
@@ -133,8 +137,8 @@ class KeystoneWorld(World):
         words = KeystoneWords(self.keystone.url, who, suffix, {"auth_type": "v3password"}).options
         return Command("openstack", words, home)
 
-    def credentials(self, who: Person, suffix: str = "") -> dict[str, str]:
-        return KeystoneWords(self.keystone.url, who, suffix).known
+    def credentials(self, who: Person, suffix: str = "") -> dict[str, Any]:
+        return dict(KeystoneWords(self.keystone.url, who, suffix).known)
 
 
 def region(suffix: str) -> str:
