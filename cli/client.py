@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 import requests
 
@@ -15,14 +15,28 @@ Json = dict[str, Any]
 
 
 class Client:
-    """The service at `url`, with or without `/v2` at its end. Raises `ClientError` only."""
+    """The service at `url`, with or without `/v2` at its end. Raises `ClientError` only.
 
-    def __init__(self, url: str, *, timeout: float = 30.0) -> None:
-        self.url = url.rstrip("/").removesuffix("/v2")
-        if urlsplit(self.url).scheme not in ("http", "https"):
+    `http://user:password@host` is how a service with passwords is asked, `token` what one with a Keystone wants. The
+    password is not in `url` afterwards, so that nothing shows it.
+    """
+
+    def __init__(self, url: str, *, token: str = "", timeout: float = 30.0) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
             raise ClientError(f"{url} is no address of a service; it looks like http://127.0.0.1:9292")
+        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+        self.url = bare.geturl().rstrip("/").removesuffix("/v2")
         self._timeout = timeout
         self._session = requests.Session()
+        if parts.username is not None:
+            # The bytes of UTF-8, in the disguise in which they pass through requests.
+            user, password = (
+                unquote_to_bytes(word or "").decode("latin-1") for word in (parts.username, parts.password)
+            )
+            self._session.auth = (user, password)
+        if token:
+            self._session.headers["X-Auth-Token"] = token
         # A proxy cannot reach what listens on this machine only.
         self._session.trust_env = not is_loopback(urlsplit(self.url).hostname or "")
         self._session.headers["Accept"] = "application/json"

@@ -1,6 +1,7 @@
 """The client commands: a running service is asked over HTTP, wherever it runs."""
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
     from cli.client import Client
 
 _service = click.option(
-    "--url", "service", default=DEFAULT_URL, envvar="TRANSHIP_URL", show_default=True, help="Where the service is."
+    "--url",
+    "service",
+    default=DEFAULT_URL,
+    envvar="TRANSHIP_URL",
+    show_default=True,
+    help="Where the service is; http://USER:PASSWORD@… where it asks for one. A token is taken from TRANSHIP_TOKEN.",
 )
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print what the service answered.")
 _image_id = click.argument("image_id", metavar="IMAGE")
@@ -174,7 +180,7 @@ def demo(uri: str | None, disk_format: str | None) -> None:
 def _client(service: str) -> "Client":
     from cli.client import Client
 
-    return Client(service)
+    return Client(service, token=os.environ.get("TRANSHIP_TOKEN", ""))
 
 
 def _watch(service: str, image_id: str) -> None:
