@@ -80,16 +80,17 @@ CREATE TABLE image_members (
 );
 CREATE INDEX images_of_member ON image_members (member, image_id);
 
--- Where the data of an image is. A store holds an object of an image at most once.
+-- Where the data of an image is. A store holds an object of an image at most once. In a store that only others fill, an
+-- object's key is its URL, and many images may be made of one: such an object is not ours, and not in `objects`.
 CREATE TABLE locations (
     image_id   TEXT   NOT NULL REFERENCES images (id),
     store      TEXT   NOT NULL,
     object_key TEXT   NOT NULL,
     url        TEXT   NOT NULL,                            -- never with a credential
     created_at BIGINT NOT NULL,
-    PRIMARY KEY (image_id, store, object_key),
-    CONSTRAINT location_object_used_once UNIQUE (store, object_key)
+    PRIMARY KEY (image_id, store, object_key)
 );
+CREATE UNIQUE INDEX location_object_used_once ON locations (store, object_key) WHERE object_key <> url;
 
 -- One request to bring an image's data somewhere. The row is the job; a message is only a doorbell.
 --   pending     accepted, no worker has begun        -> processing, failure

@@ -16,6 +16,7 @@ from api.image_view import ImageView
 from api.images import Image, Images
 from api.imports import Import
 from api.lingering import Lingering
+from api.locations import Locations
 from api.members import ImageMember, Members
 from api.options import ApiOptions
 from api.proxies import Proxies
@@ -47,6 +48,7 @@ def create_app(
     app.add_route("/v2/images/{image_id}", Image(runtime, dispatcher, options, view))
     app.add_route("/v2/images/{image_id}/file", Data(runtime))
     app.add_route("/v2/images/{image_id}/import", Import(runtime, dispatcher))
+    app.add_route("/v2/images/{image_id}/locations", Locations(runtime, dispatcher))
     app.add_route("/v2/images/{image_id}/stage", Stage(runtime))
     app.add_route("/v2/images/{image_id}/tasks", ImageTasks(runtime))
     app.add_route("/v2/images/{image_id}/members", Members(runtime, options))

@@ -5,9 +5,9 @@ import falcon
 from api.bodies import answer
 from api.options import ApiOptions
 
-CURRENT = "v2.15"
-SUPPORTED = tuple(f"v2.{minor}" for minor in range(13, -1, -1))
-"""Not listed: 2.14, 2.16 and 2.18, which stand for an image cache; 2.17, whose locations API nova would then use."""
+CURRENT = "v2.17"
+SUPPORTED = ("v2.15", *(f"v2.{minor}" for minor in range(13, -1, -1)))
+"""Not listed: 2.14, 2.16 and 2.18, which stand for an image cache."""
 
 _SEGMENTS = frozenset({"v2", CURRENT, *SUPPORTED})
 

@@ -140,19 +140,48 @@ class Fenced:
         `Conflict` when the image is deleted, or when the object was never reported stored.
         """
         self._keep_image()
-        place, moment = t.locations.c, self._next_moment()
+        place = t.locations.c
         here = select(place.object_key).where(place.image_id == self._claim.image_id, place.store == store)
         known = self._connection.execute(here).scalar()
         if known is None:
             self._locate(store, key)
-            self._connection.execute(
-                insert(t.locations).values(
-                    image_id=self._claim.image_id, store=store, object_key=key, url=url, created_at=moment
-                )
-            )
+            self._insert_location(store, key, url)
         elif known != key:
             self.discard_objects(store)
         self.set_target(store, "done")
+
+    def adopt_location(self, store: str, key: str, url: str, *, size: int, ours: bool) -> None:
+        """Let an object that somebody else put into `store` be the image's data. If it is `ours` from now on, it is
+        deleted with its location; else no record of it is kept.
+
+        Raises `Conflict` when the image is deleted, or when the object is known already.
+        """
+        self._keep_image()
+        if ours:
+            obj, now = t.objects.c, self._database.now()
+            known = select(obj.state).where(obj.store == store, obj.object_key == key)
+            if self._connection.execute(known).first() is not None:
+                raise Conflict(f"The object in store {store} belongs to an image already.")
+            self._connection.execute(
+                insert(t.objects).values(
+                    store=store,
+                    object_key=key,
+                    image_id=self._claim.image_id,
+                    task_id=self._claim.task_id,
+                    state="located",
+                    size=size,
+                    created_at=now,
+                )
+            )
+        self._insert_location(store, key, url)
+        self.set_target(store, "done")
+
+    def _insert_location(self, store: str, key: str, url: str) -> None:
+        self._connection.execute(
+            insert(t.locations).values(
+                image_id=self._claim.image_id, store=store, object_key=key, url=url, created_at=self._next_moment()
+            )
+        )
 
     def _keep_image(self) -> None:
         """Let nobody delete the image before the commit: a location must not outlive it."""

@@ -49,7 +49,7 @@ def bring(
     of_source = [hash_of(image, apart.checksum.algorithm, apart, of="source")] if apart else []
     taps = [*checks(ctx.runtime, image), *hashes(ctx.runtime, image, None if apart else promise)]
     result = move(ctx, source, keys, taps, source_taps=of_source, expand=expand, phase=phase)
-    data = asdict(known_of(ctx.runtime, image, result))
+    data = asdict(known_of(ctx.runtime, image, result.facts))
     verified = promise.kept if promise else None
     return lambda tx: {**record(tx, keys, result), "data": data, "verified": verified}
 

@@ -6,9 +6,9 @@ from catalog.facts import DataFacts
 from catalog.images import ImageRecord
 from flows.checksums import Promise
 from flows.runtime import Runtime
+from pipeline.facts import Facts
 from pipeline.formats import FormatTap
 from pipeline.taps import HashTap, SizeTap, Tap, Threaded
-from pipeline.transfer import TransferResult
 
 COMPRESSED = "compressed"
 """The `container_format` whose bytes are kept as they come (import-behaviour §4.3)."""
@@ -22,10 +22,15 @@ def checks(runtime: Runtime, image: ImageRecord) -> list[Tap]:
     ]
 
 
-def hashes(runtime: Runtime, image: ImageRecord, promise: Promise | None = None) -> list[Tap]:
-    """The hashes that are kept, and the one that is promised, which may veto: often one of these."""
+def hashes(
+    runtime: Runtime, image: ImageRecord, promise: Promise | None = None, *, main: str | None = None
+) -> list[Tap]:
+    """The hashes that are kept, and the one that is promised, which may veto: often one of these. `main` is the
+    algorithm of the authoritative one, where it is not the configured one.
+    """
     options = runtime.options
-    wanted: dict[str, Promise | None] = dict.fromkeys([options.hashing_algorithm, *(["md5"] if options.md5 else [])])
+    kept_ones = [main or options.hashing_algorithm, *(["md5"] if options.md5 else [])]
+    wanted: dict[str, Promise | None] = dict.fromkeys(kept_ones)
     if promise:
         wanted[promise.checksum.algorithm] = promise
     return [hash_of(image, algorithm, kept) for algorithm, kept in wanted.items()]
@@ -37,17 +42,18 @@ def hash_of(image: ImageRecord, algorithm: str, promise: Promise | None, *, of: 
     return Threaded(tap, f"{algorithm} {of} {image.id[:8]}")
 
 
-def known_of(runtime: Runtime, image: ImageRecord, result: TransferResult) -> DataFacts:
+def known_of(runtime: Runtime, image: ImageRecord, facts: Facts, *, main: str | None = None) -> DataFacts:
     """What is known of an image that went through these taps. A user may change its formats meanwhile; what was
     inspected is what may become active.
     """
-    algorithm = runtime.options.hashing_algorithm
+    assert facts.size is not None  # one of the checks counts
+    algorithm = main or runtime.options.hashing_algorithm
     return DataFacts(
-        size=result.bytes_written,
-        virtual_size=result.facts.virtual_size,
-        checksum=result.facts.hashes.get("md5"),
+        size=facts.size,
+        virtual_size=facts.virtual_size,
+        checksum=facts.hashes.get("md5"),
         os_hash_algo=algorithm,
-        os_hash_value=result.facts.hashes[algorithm],
+        os_hash_value=facts.hashes[algorithm],
         disk_format=str(image.disk_format),
         container_format=str(image.container_format),
     )

@@ -25,7 +25,7 @@ def upload(runtime: Runtime, image_id: str, store_id: str, source: Source, size:
         tx.uploads.begin(reception.upload, host=None, lease=reception.lease, status="saving")
     with reception:
         result = reception.receive(source, size, [*checks(runtime, image), *hashes(runtime, image)])
-        known = known_of(runtime, image, result)
+        known = known_of(runtime, image, result.facts)
         with runtime.catalog.begin() as tx:
             tx.uploads.published(reception.upload, store.url(reception.upload.key), known)
 
