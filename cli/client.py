@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 import requests
 
@@ -19,14 +19,27 @@ Json = dict[str, Any]
 
 
 class Client:
-    """The service at `url`, with or without `/v2` at its end. Raises `ClientError` only."""
+    """The service at `url`, with or without `/v2` at its end. Raises `ClientError` only.
 
-    def __init__(self, url: str, *, timeout: float = 30.0) -> None:
-        self.url = _base(url)
-        if urlsplit(self.url).scheme not in ("http", "https"):
+    `http://user:password@host` is how a service with passwords is asked, `token` what one with a Keystone wants. The
+    password is not in `url` afterwards, so that nothing shows it.
+    """
+
+    def __init__(self, url: str, *, token: str = "", timeout: float = 30.0) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
             raise ClientError(f"{url} is no address of a service; it looks like http://127.0.0.1:9292")
+        self.url = _base(url)
         self._timeout = timeout
         self._session = requests.Session()
+        if parts.username is not None:
+            # The bytes of UTF-8, in the disguise in which they pass through requests.
+            user, password = (
+                unquote_to_bytes(word or "").decode("latin-1") for word in (parts.username, parts.password)
+            )
+            self._session.auth = (user, password)
+        if token:
+            self._session.headers["X-Auth-Token"] = token
         # A proxy cannot reach what listens on this machine only.
         self._session.trust_env = not is_loopback(urlsplit(self.url).hostname or "")
         self._session.headers["Accept"] = "application/json"
@@ -152,7 +165,9 @@ class _Body:
 
 
 def _base(url: str) -> str:
-    return url.rstrip("/").removesuffix("/v2")
+    """The address without the version, and without user and password."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/").removesuffix("/v2")
 
 
 def _image(image_id: str) -> str:

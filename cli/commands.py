@@ -1,6 +1,7 @@
 """The client commands: a running service is asked over HTTP, wherever it runs."""
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -19,7 +20,12 @@ ENDS_WITH_US = object()
 """The context's `obj` where the service is ours and ends with us, as in the demonstration: no import outlives it."""
 
 _service = click.option(
-    "--url", "service", default=DEFAULT_URL, envvar="TRANSHIP_URL", show_default=True, help="Where the service is."
+    "--url",
+    "service",
+    default=DEFAULT_URL,
+    envvar="TRANSHIP_URL",
+    show_default=True,
+    help="Where the service is; http://USER:PASSWORD@… where it asks for one. A token is taken from TRANSHIP_TOKEN.",
 )
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print what the service answered.")
 _image_id = click.argument("image_id", metavar="IMAGE")
@@ -252,7 +258,7 @@ def _on_record(client: "Client", image_id: str) -> None:
 def _client(service: str) -> "Client":
     from cli.client import Client
 
-    return Client(service)
+    return Client(service, token=os.environ.get("TRANSHIP_TOKEN", ""))
 
 
 def _watch(service: str, image_id: str) -> None:
