@@ -133,6 +133,7 @@ CREATE TABLE tasks (
 -- An image is brought by one task at a time.
 CREATE UNIQUE INDEX one_live_task_per_image ON tasks (image_id) WHERE status IN ('pending', 'processing');
 CREATE INDEX tasks_of_image ON tasks (image_id, created_at);
+CREATE INDEX tasks_by_age ON tasks (created_at, id);
 CREATE INDEX tasks_to_send ON tasks (sent_at) WHERE status IN ('pending', 'processing');
 
 -- One target store of one task. `current` marks the newest verdict on this image and store; the current rows are what

@@ -107,6 +107,14 @@ def may_see_task(who: Context, task: TaskRecord) -> bool:
     return who.is_admin or (who.project is not None and task.owner == who.project)
 
 
+def require_tasks_access(who: Context) -> None:
+    """Raise a 403 unless `who` may use the tasks API, which shows those of every project."""
+    if not who.is_admin:
+        raise falcon.HTTPForbidden(
+            description="The tasks API is for administrators; an image's tasks are told with it."
+        )
+
+
 def may_see_member(who: Context, image: ImageRecord, member: Member) -> bool:
     """Whether a member of an image is shown to `who`: to the image's owner all, to a member itself."""
     return may_modify(who, image) or member.member == who.project

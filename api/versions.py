@@ -11,7 +11,7 @@ SUPPORTED = ("v2.15", *(f"v2.{minor}" for minor in range(13, -1, -1)))
 
 _SEGMENTS = frozenset({"v2", CURRENT, *SUPPORTED})
 
-COLLECTIONS = frozenset({"images", "info", "schemas", "stores"})
+COLLECTIONS = frozenset({"images", "info", "schemas", "stores", "tasks"})
 """What paths begin with behind the version. Some of keystoneauth's plugins (http_basic) ask for `/images` where they
 were given an endpoint without `/v2`, and glanceclient for `/v2/v2/images` where it was given one with it: both get what
 they mean.

@@ -25,12 +25,20 @@ Record = Callable[[Fenced], Facts]
 
 
 @dataclass(frozen=True, slots=True)
+class AskedTask:
+    """A task that is asked for by itself: its type, and its input as users are to see it."""
+
+    type: str
+    input: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class ImportRequest:
     """An import as a client asks for it (http-api §6.1). `stores` is None when the body names none.
 
-    `body` is what was sent, for the task's `input`; `store_header` is `X-Image-Meta-Store`. `checksum` is
-    `algorithm:hex` or the URI of a file of checksums, of the bytes as they are fetched (`checksum_of` source) or of the
-    image that becomes of them (image).
+    `body` is what was sent, for the task's `input`, unless the task itself was `asked` for; `store_header` is
+    `X-Image-Meta-Store`. `checksum` is `algorithm:hex` or the URI of a file of checksums, of the bytes as they are
+    fetched (`checksum_of` source) or of the image that becomes of them (image).
     """
 
     method: str
@@ -42,6 +50,7 @@ class ImportRequest:
     checksum: str | None = None
     checksum_of: str = "source"
     body: Mapping[str, object] | None = None
+    asked: AskedTask | None = None
 
 
 @dataclass(frozen=True, slots=True)

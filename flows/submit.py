@@ -54,12 +54,12 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
         image_id=image.id,
         flow=flow.name,
         stores=stores or holding,
-        input={"image_id": image.id, "import_req": _shown(request), "backend": list(stores)},
+        input=request.asked.input if request.asked else _shown(request, image, stores),
         source=admission.source,
         begins_from=flow.begins_from,
         host=admission.host,
         upload=admission.upload,
-        type=flow.task_type,
+        type=request.asked.type if request.asked else flow.task_type,
         all_stores_must_succeed=request.all_stores_must_succeed,
         owner=who.project,
         user_id=who.user,
@@ -109,7 +109,7 @@ def _undo(tx: Fenced, task: TaskRecord, why: Preempted) -> None:
             tx.requeue()
 
 
-def _shown(request: ImportRequest) -> dict[str, object]:
+def _shown(request: ImportRequest, image: ImageRecord, stores: tuple[str, ...]) -> dict[str, object]:
     """The body as it came, without the credentials that its URIs may hold (import-behaviour §1.9 [R])."""
     body = dict(request.body or {"method": {"name": request.method, "uri": request.uri}})
     method = body.get("method")
@@ -118,4 +118,4 @@ def _shown(request: ImportRequest) -> dict[str, object]:
         body["method"] = method | uris
     if isinstance(body.get("url"), str):
         body["url"] = mask(str(body["url"]))
-    return body
+    return {"image_id": image.id, "import_req": body, "backend": list(stores)}
