@@ -3,34 +3,42 @@
 Sections and names are Glance's wherever Glance has the option, so that an operator's glance-api.conf is understood;
 what Glance has not is in `[tranship]`. Each option can also come from the environment as `OS_<SECTION>__<OPTION>`,
 for example `OS_DATABASE__CONNECTION` or `OS_DEFAULT__ENABLED_BACKENDS`, which wins over the file. What is not set
-follows from the data directory: an SQLite database, an in-process broker and three file stores under it. Only the
-roots read this module.
+follows from the data directory: an SQLite database, an in-process broker, and under it three file stores and staging.
+Only the roots read this module; `option_table.py` lists what there is.
 """
 
 import logging
 import re
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
-from oslo_config import cfg, types
+from oslo_config import cfg
 
 from api.options import ApiOptions
 from flows.methods import FLOWS
-from flows.options import BrokerOptions, ImportOptions, LeaseOptions
+from flows.options import STAGING_STORE, BrokerOptions, ImportOptions, LeaseOptions, StagingOptions
 from flows.policy import UriRules
+from option_table import OPTIONS, STORE_OPTIONS, store_section
 from pipeline.decompress import ExpansionLimit
 from pipeline.formats import FormatRules
 from pipeline.sources import HttpOptions
 from stores.base import StoreSpec
+from stores.mounts import on_network
 
 log = logging.getLogger(__name__)
 
 EMBEDDED_STORES = ("a", "b", "c")
 """What there is to try with when no store is configured."""
 
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""What every broker takes as part of the name of a queue."""
+
+_DATADIR = "filesystem_store_datadir"
 
 _REASON = re.compile(r"LocationInfo\(location=.*?, detail='(?P<where>.*?)'\) is not valid: (?P<why>.*)", re.DOTALL)
 """How oslo.config says where a value comes from and what is wrong with it; people need the file or variable alone."""
@@ -42,9 +50,12 @@ class BadSettings(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All of it. `data` is the directory under which the service keeps what has no other place."""
+    """All of it. `data` is the directory under which the service keeps what has no other place; `host` is what this
+    host is called in queues.
+    """
 
     data: Path
+    host: str
     database_url: str
     broker: BrokerOptions
     lease: LeaseOptions
@@ -52,6 +63,7 @@ class Settings:
     api: ApiOptions
     stores: tuple[StoreSpec, ...]
     default_store: str
+    staging: StagingOptions
     uris: UriRules
     http: HttpOptions
     expansion: ExpansionLimit
@@ -69,14 +81,14 @@ def load(
     for section, option, value in [*([("tranship", "data", data)] if data else []), *overrides]:
         with _named(section, option):
             conf.set_override(option, value, None if section == "DEFAULT" else section)
-    for section, options in _OPTIONS.items():
+    for section, options in OPTIONS.items():
         _check(conf, section, options)
     return _frozen(conf)
 
 
 def _parsed(config_files: Sequence[str]) -> Any:
     conf = cfg.ConfigOpts()
-    for section, options in _OPTIONS.items():
+    for section, options in OPTIONS.items():
         conf.register_opts(options, group=None if section == "DEFAULT" else section)
     try:
         conf(args=[], project="tranship", default_config_files=list(config_files), default_config_dirs=[], use_env=True)
@@ -119,8 +131,10 @@ def _frozen(conf: Any) -> Settings:
     own = conf.tranship
     root = Path(own.data).expanduser().absolute()
     stores = _stores(conf, root)
+    host = _host(own.host)
     return Settings(
         data=root,
+        host=host,
         database_url=conf.database.connection or f"sqlite:///{root / 'tranship.db'}",
         broker=BrokerOptions(url=own.broker_url, eager=own.eager, stop_grace=own.stop_grace),
         lease=LeaseOptions(
@@ -129,6 +143,8 @@ def _frozen(conf: Any) -> Settings:
             ttl=own.lease_ttl,
             progress_interval=own.progress_interval,
             stall_timeout=own.stall_timeout,
+            stale_after=own.stale_after,
+            stale_pending_after=own.stale_pending_after,
             resend_after=own.resend_after,
             sweep_interval=own.sweep_interval,
             orphan_grace=own.orphan_grace,
@@ -137,6 +153,7 @@ def _frozen(conf: Any) -> Settings:
         api=_api_options(conf),
         stores=stores,
         default_store=conf.glance_store.default_backend or stores[0].id,
+        staging=_staging(conf, root, host),
         uris=_uri_rules(conf),
         http=_http_options(own),
         expansion=ExpansionLimit(max_bytes=conf.image_size_cap, max_ratio=own.max_expansion_ratio),
@@ -202,21 +219,56 @@ def _stores(conf: Any, root: Path) -> tuple[StoreSpec, ...]:
     backends: dict[str, str] = conf.enabled_backends
     if not backends:
         return tuple(
-            StoreSpec(id=name, driver="file", options={"filesystem_store_datadir": str(root / "stores" / name)})
+            StoreSpec(id=name, driver="file", options={_DATADIR: str(root / "stores" / name)})
             for name in EMBEDDED_STORES
         )
-    specs = []
-    for name, driver in backends.items():
-        known = [*(cfg.StrOpt(option, secret=option in _SECRET) for option in _STORE_OPTIONS), *_ANY_STORE]
-        conf.register_opts(known, group=name)
-        _check(conf, name, known)
-        section = conf[name]
-        options = {option: section[option] for option in _STORE_OPTIONS if section[option] is not None}
-        if driver == "s3":
-            # What the parts of an object of unknown length are planned for.
-            options["image_size_cap"] = conf.image_size_cap
-        specs.append(StoreSpec(name, driver, section.store_description, section.weight, options))
-    return tuple(specs)
+    return tuple(_store(conf, name, driver) for name, driver in backends.items())
+
+
+def _store(conf: Any, name: str, driver: str) -> StoreSpec:
+    """The store whose options are in the section of its name."""
+    known = store_section()
+    conf.register_opts(known, group=name)
+    _check(conf, name, known)
+    section = conf[name]
+    options = {option: section[option] for option in STORE_OPTIONS if section[option] is not None}
+    if driver == "s3":
+        # What the parts of an object of unknown length are planned for.
+        options["image_size_cap"] = conf.image_size_cap
+    return StoreSpec(name, driver, section.store_description, section.weight, options)
+
+
+def _staging(conf: Any, root: Path, host: str) -> StagingOptions:
+    own = conf.tranship
+    spec = _store(conf, STAGING_STORE, own.staging_driver)
+    if spec.driver == "file":
+        directory = spec.options.get(_DATADIR) or _directory(conf.node_staging_uri) or root / "staging"
+        spec = replace(spec, options={**spec.options, _DATADIR: str(directory)})
+    return StagingOptions(spec, host=None if _is_shared(own, spec) else host, keep_for=own.staging_ttl)
+
+
+def _is_shared(own: Any, spec: StoreSpec) -> bool:
+    """Whether every worker can read what is staged. Where all are in one process there is no question."""
+    if own.staging_scope != "auto":
+        return bool(own.staging_scope == "shared")
+    one_process = own.eager or own.broker_url.startswith("memory:")
+    return one_process or spec.driver != "file" or on_network(Path(str(spec.options[_DATADIR])))
+
+
+def _directory(uri: str) -> str:
+    """The path of a `file:` URI; empty as the URI is."""
+    with _named("DEFAULT", "node_staging_uri"):
+        parts = urlsplit(uri)
+        if uri and (parts.scheme != "file" or parts.netloc or parts.path.strip("/") == ""):
+            raise ValueError("it must be file:/// and the path of a directory")
+        return unquote(parts.path)
+
+
+def _host(given: str) -> str:
+    host = given or socket.gethostname()
+    if not _HOST.fullmatch(host):
+        raise BadSettings(f"[tranship] host: {host!r} is not 1 to 64 of A-Z a-z 0-9 . _ -")
+    return host
 
 
 def _uri_rules(conf: Any) -> UriRules:
@@ -255,143 +307,3 @@ def _readable(option: str, path: str) -> str | None:
     if path and not Path(path).is_file():
         raise BadSettings(f"[tranship] {option}: there is no file {path}")
     return path or None
-
-
-def _whole(name: str, default: int, help: str, least: int | None = None) -> Any:
-    return cfg.IntOpt(name, default=default, min=least, help=help)
-
-
-def _seconds(name: str, default: float, help: str, least: float = 0.0) -> Any:
-    return cfg.FloatOpt(name, default=default, min=least, help=help + " Seconds.")
-
-
-def _list_of(item: Any) -> Any:
-    """The type of a list as oslo.config has it, `a, b`, and as most of Glance's are written: `[a, b]`, `['a', 'b']`."""
-    plain, bounded = types.List(item), types.List(item, bounds=True)
-
-    def parse(value: Any) -> Any:
-        return (bounded if isinstance(value, str) and value.strip().startswith("[") else plain)(value)
-
-    return parse
-
-
-_TEXT = types.String(quotes=True)
-
-
-def _texts(name: str, default: Sequence[str], help: str) -> Any:
-    return cfg.Opt(name, type=_list_of(_TEXT), default=list(default), help=help)
-
-
-def _ports(name: str, default: Sequence[int], help: str) -> Any:
-    return cfg.Opt(name, type=_list_of(types.Port()), default=list(default), help=help)
-
-
-_STORE_OPTIONS = (
-    "filesystem_store_datadir",
-    "filesystem_thin_provisioning",
-    "filesystem_store_chunk_size",
-    "filesystem_store_file_perm",
-    "https_ca_certificates_file",
-    "https_insecure",
-    "memory_store_capacity",
-    "s3_store_host",
-    "s3_store_region_name",
-    "s3_store_access_key",
-    "s3_store_secret_key",
-    "s3_store_bucket",
-    "s3_store_create_bucket_on_put",
-    "s3_store_bucket_url_format",
-    "s3_store_large_object_size",
-    "s3_store_large_object_chunk_size",
-    "s3_store_thread_pools",
-    "s3_store_cacert",
-    "s3_store_unsigned_payload",
-)
-
-_SECRET = ("s3_store_access_key", "s3_store_secret_key")
-
-_ANY_STORE = (cfg.StrOpt("store_description", default=""), cfg.IntOpt("weight", default=0))
-
-# Where the values are defined, their defaults are.
-_API, _BROKER, _LEASE = ApiOptions(), BrokerOptions(), LeaseOptions()
-_IMPORTS, _URIS, _HTTP = ImportOptions(), UriRules(), HttpOptions()
-
-_OPTIONS: dict[str, list[Any]] = {
-    "DEFAULT": [
-        cfg.DictOpt("enabled_backends", default={}, help="id:type of every store."),
-        _texts("enabled_import_methods", tuple(FLOWS), help="Import methods to offer."),
-        cfg.StrOpt(
-            "hashing_algorithm",
-            default=_IMPORTS.hashing_algorithm,
-            choices=["sha512", "sha384", "sha256", "sha1", "md5", "blake2b"],
-            help="What os_hash_value is made with.",
-        ),
-        _whole("image_size_cap", _IMPORTS.image_size_cap, "Largest image, in bytes.", 1),
-        _whole("image_location_quota", _IMPORTS.location_quota, "Most stores an image may be in; negative: no limit."),
-        _whole("image_property_quota", _API.property_quota, "Most properties of an image; negative: no limit."),
-        _whole("image_tag_quota", _API.tag_quota, "Most tags of an image; negative: no limit."),
-        _whole("limit_param_default", _API.limit_param_default, "Images on a page.", 1),
-        _whole("api_limit_max", _API.api_limit_max, "Most images on a page.", 1),
-        cfg.StrOpt("public_endpoint", default="", help="Base of links, when clients see another address than we do."),
-        cfg.StrOpt("bind_host", default=_API.host, help="Address to listen on."),
-        cfg.PortOpt("bind_port", default=_API.port, help="Port to listen on."),
-        _whole("workers", _API.workers, "Processes of `tranship api`.", 1),
-    ],
-    "glance_store": [cfg.StrOpt("default_backend", default="", help="The store when a request names none.")],
-    "database": [cfg.StrOpt("connection", default="", secret=True, help="SQLAlchemy URL of PostgreSQL or SQLite.")],
-    "task": [_whole("task_time_to_live", 48, "Hours that a finished task is shown.", 0)],
-    "image_format": [
-        _texts("disk_formats", _API.disk_formats, help="Accepted disk formats."),
-        _texts("container_formats", _API.container_formats, help="Accepted container formats."),
-        cfg.BoolOpt("require_image_format_match", default=True, help="Refuse data that is not the declared format."),
-        _texts("gpt_safety_checks_nonfatal", [], help="Checks of GPT images that only warn."),
-    ],
-    "import_filtering_opts": [
-        _texts("allowed_schemes", _URIS.allowed_schemes, help="Schemes of web-download."),
-        _texts("disallowed_schemes", [], help="Refused schemes, unless some are allowed by name."),
-        _texts("allowed_hosts", [], help="Hosts of web-download; they may lead to any address."),
-        _texts("disallowed_hosts", [], help="Refused hosts, unless some are allowed by name."),
-        _ports("allowed_ports", _URIS.allowed_ports, help="Ports of web-download."),
-        _ports("disallowed_ports", [], help="Refused ports."),
-    ],
-    "tranship": [
-        cfg.StrOpt("data", default="var", help="Directory for everything that is not configured to be elsewhere."),
-        cfg.StrOpt("broker_url", default=_BROKER.url, secret=True, help="redis://, amqp://; memory:// in one process."),
-        cfg.BoolOpt("eager", default=False, help="Run each import in the caller's own thread; for tests."),
-        cfg.StrOpt("auth_strategy", default=_API.auth_strategy, choices=["none"], help="Who may ask."),
-        cfg.StrOpt("default_project", default=_API.default_project, help="Project of callers without credentials."),
-        cfg.StrOpt("default_user", default=_API.default_user, help="User of callers without credentials."),
-        cfg.StrOpt("healthcheck_disable_file", default="", help="While this file exists, /healthcheck answers 503."),
-        _whole("threads", _API.threads, "Threads of one API process.", 1),
-        _whole("worker_concurrency", 2, "Imports at a time in one worker.", 1),
-        _seconds("stop_grace", _BROKER.stop_grace, "How long a worker told to go lets imports go on."),
-        cfg.StrOpt("lease_keeper", default=_LEASE.keeper, choices=["database", "redis"], help="Where leases expire."),
-        cfg.StrOpt("redis_url", default="", secret=True, help="Redis of the lease keeper, if it is not the broker."),
-        _seconds("lease_ttl", _LEASE.ttl, "How long a silent worker keeps an image.", 0.5),
-        _seconds("progress_interval", _LEASE.progress_interval, "How often progress is written, a stop noticed.", 0.05),
-        _seconds("stall_timeout", _LEASE.stall_timeout, "How long an import may stand still before it lets go.", 0.1),
-        _seconds("resend_after", _LEASE.resend_after, "When an unanswered message is sent again.", 0.1),
-        _seconds("sweep_interval", _LEASE.sweep_interval, "How often a worker looks for lost work and garbage.", 0.1),
-        _seconds("orphan_grace", _LEASE.orphan_grace, "How long deleted objects are looked for again."),
-        _whole("max_attempts", _IMPORTS.max_attempts, "Tries of a step before the import fails.", 1),
-        _seconds("retry_base", _IMPORTS.retry_base, "Delay before the second try; it doubles."),
-        _seconds("retry_cap", _IMPORTS.retry_cap, "Longest delay between tries."),
-        _seconds(
-            "store_idle_timeout",
-            _IMPORTS.store_idle_timeout,
-            "Longest time that one call to a store on a network may take.",
-            0.1,
-        ),
-        cfg.BoolOpt("md5_checksum", default=_IMPORTS.md5, help="Also fill the legacy md5 `checksum`."),
-        _whole("max_expansion_ratio", 500, "Bytes out per byte in of a compressed image.", 1),
-        _texts("allowed_networks", [], help="Private networks (CIDR) that web-download may reach."),
-        _seconds("http_connect_timeout", _HTTP.connect_timeout, "Longest wait for a connection to a source.", 0.1),
-        _seconds("http_idle_timeout", _HTTP.idle_timeout, "Longest silence of a source.", 0.1),
-        _whole("http_max_redirects", _HTTP.max_redirects, "Redirects to follow.", 0),
-        _whole("http_resume_attempts", _HTTP.resume_attempts, "Resumptions in a row without a new byte.", 0),
-        cfg.StrOpt("http_user_agent", default=_HTTP.user_agent, help="What sources are told."),
-        cfg.BoolOpt("http_use_env_proxies", default=False, help="Honour http_proxy, https_proxy and no_proxy."),
-        cfg.StrOpt("http_ca_file", default="", help="File of certificates to trust instead of the bundled ones."),
-        _whole("http_min_rate", _HTTP.min_rate, "Slowest source to wait for, in bytes a second.", 0),
-    ],
-}

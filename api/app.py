@@ -14,6 +14,7 @@ from api.images import Image, Images
 from api.imports import Import
 from api.options import ApiOptions
 from api.schemas import documents
+from api.stores import StoreImage
 from api.tasks import ImageTasks
 from api.versions import Versions
 from flows.dispatch import Dispatcher
@@ -36,12 +37,13 @@ def create_app(
     app.add_route("/healthcheck", Health(options.healthcheck_disable_file))
     app.add_route("/v2/images", Images(runtime, options, view))
     app.add_route("/v2/images/{image_id}", Image(runtime, dispatcher, view))
-    app.add_route("/v2/images/{image_id}/file", Data(runtime, view))
+    app.add_route("/v2/images/{image_id}/file", Data(runtime))
     app.add_route("/v2/images/{image_id}/import", Import(runtime, dispatcher))
     app.add_route("/v2/images/{image_id}/tasks", ImageTasks(runtime))
     app.add_route("/v2/info/import", info.import_methods(runtime.options.methods))
     app.add_route("/v2/info/stores", info.stores(runtime.stores))
     app.add_route("/v2/info/stores/detail", info.StoresDetail(runtime.stores))
+    app.add_route("/v2/stores/{store}/{image_id}", StoreImage(runtime))
     for name, document in documents(options).items():
         app.add_route(f"/v2/schemas/{name}", Fixed(document))
     return app

@@ -9,8 +9,8 @@ import falcon
 
 from api.bodies import no_body
 from api.context import caller
-from api.image_view import ImageView
 from catalog.images import ImageRecord, Location
+from flows.locations import settled
 from flows.runtime import Runtime
 from stores.base import CHUNK, FileBacked, Reader
 from stores.errors import ObjectNotFound, StoreError, StoreUnavailable
@@ -36,16 +36,16 @@ class Span:
 class Data:
     """`/v2/images/{image_id}/file`."""
 
-    def __init__(self, runtime: Runtime, view: ImageView) -> None:
-        self._catalog = runtime.catalog
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._stores = runtime.stores
-        self._view = view
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """The bytes; 204 while there are none. An image has data from its activation on, not before ([R] §1.5)."""
         no_body(req)
-        with self._catalog.read() as tx:
+        with self._runtime.catalog.read() as tx:
             image = tx.images.get(image_id)
+        image = settled(self._runtime, image)
         if image.status == "deactivated" and not caller(req).is_admin:
             raise falcon.HTTPForbidden(description=f"Image {image.id} is deactivated.")
         locations = self._preferred(image, req.get_param("prefer") or "")
@@ -73,7 +73,7 @@ class Data:
                 raise falcon.HTTPBadRequest(
                     description=f"Query parameter 'prefer' names {name}, which is no store here."
                 )
-        return sorted(self._view.by_weight(image.locations), key=lambda at: at.store not in names)
+        return sorted(self._stores.by_weight(image.locations), key=lambda at: at.store not in names)
 
     def _open(self, image: ImageRecord, locations: list[Location], start: int) -> Reader | None:
         """Open the first location that can be read, or return None: no store has the object any more.

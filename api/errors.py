@@ -22,6 +22,7 @@ STATUSES: Mapping[str, int] = {
     "duplicate": 409,
     "conflict": 409,
     "protected": 403,
+    "last_location": 403,
     "bad_marker": 400,
     "lock_held": 409,
     "catalog_unavailable": 503,
@@ -33,6 +34,7 @@ STATUSES: Mapping[str, int] = {
     "uri_denied": 400,
     "store_unknown": 409,
     "store_read_only": 400,
+    "object_in_use": 409,
     "store_unavailable": 503,
 }
 """`code` of an error of ours → HTTP status. A code that is not here is our own fault: 500, and its text stays here."""

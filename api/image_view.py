@@ -1,9 +1,7 @@
 """An image as clients see it (http-api §3.1)."""
 
-from collections.abc import Iterable
-
 from catalog.engine import isoformat
-from catalog.images import ImageRecord, Location
+from catalog.images import ImageRecord
 from stores.registry import StoreRegistry
 
 _NULLABLE = frozenset({"kernel_id", "ramdisk_id"})
@@ -11,14 +9,10 @@ _NULLABLE = frozenset({"kernel_id", "ramdisk_id"})
 
 
 class ImageView:
-    """Knows the weights of the stores: `stores` and downloads go by weight, highest first, then by id."""
+    """Knows the stores, since by their weights they are shown."""
 
     def __init__(self, stores: StoreRegistry) -> None:
-        self._weights = {store: stores.spec(store).weight for store in stores.ids()}
-
-    def by_weight(self, locations: Iterable[Location]) -> list[Location]:
-        """Sort locations for reading; a store that is no longer configured weighs nothing."""
-        return sorted(locations, key=lambda location: (-self._weights.get(location.store, 0), location.store))
+        self._stores = stores
 
     def show(self, image: ImageRecord) -> dict[str, object]:
         """Return the JSON object of an image: custom properties flat beside the base attributes."""
@@ -52,7 +46,7 @@ class ImageView:
         }
         if image.locations:
             # A dictionary, because a store that holds the data twice is still one store.
-            shown["stores"] = ",".join(dict.fromkeys(at.store for at in self.by_weight(image.locations)))
+            shown["stores"] = ",".join(dict.fromkeys(at.store for at in self._stores.by_weight(image.locations)))
         if image.import_task is not None:
             shown["os_glance_import_task"] = image.import_task
         if image.importing_to is not None:

@@ -10,6 +10,7 @@ from api.new_image import NewImageReader
 from api.options import ApiOptions
 from api.versions import base_url
 from flows.dispatch import Dispatcher
+from flows.locations import settled
 from flows.runtime import Runtime
 
 
@@ -17,6 +18,7 @@ class Images:
     """`/v2/images`."""
 
     def __init__(self, runtime: Runtime, options: ApiOptions, view: ImageView) -> None:
+        self._runtime = runtime
         self._catalog = runtime.catalog
         self._options = options
         self._view = view
@@ -40,7 +42,7 @@ class Images:
         listing = Listing(req.query_string, self._options, caller(req))
         with self._catalog.read() as tx:
             page = tx.images.page(listing.query)
-        images = [self._view.show(image) for image in page]
+        images = [self._view.show(settled(self._runtime, image)) for image in page]
         answer(resp, {"images": images, **listing.links(page), "schema": "/v2/schemas/images"})
 
 
@@ -48,6 +50,7 @@ class Image:
     """`/v2/images/{image_id}`."""
 
     def __init__(self, runtime: Runtime, dispatcher: Dispatcher, view: ImageView) -> None:
+        self._runtime = runtime
         self._catalog = runtime.catalog
         self._dispatcher = dispatcher
         self._view = view
@@ -57,11 +60,15 @@ class Image:
         no_body(req)
         with self._catalog.read() as tx:
             image = tx.images.get(image_id)
-        answer(resp, self._view.show(image))
+        answer(resp, self._view.show(settled(self._runtime, image)))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """Delete the image, whatever its status; what its stores hold goes soon after."""
         no_body(req)
+        with self._catalog.read() as tx:
+            image = tx.images.get(image_id)
+        # Under an id that no store has any more, nobody could delete the bytes.
+        settled(self._runtime, image)
         self._catalog.delete_image(image_id)
         self._dispatcher.collect(image_id)
         resp.status = falcon.HTTP_204

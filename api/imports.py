@@ -57,7 +57,7 @@ class Import:
             task = tx.tasks.get(image.import_task)
         if task.flow in FLOWS:
             # A task that waits for its next try has no worker who could notice.
-            self._dispatcher.send(FLOWS[task.flow], task.id, task.step)
+            self._dispatcher.send_again(FLOWS[task.flow], task)
         _accepted(resp)
 
 

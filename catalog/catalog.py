@@ -1,6 +1,6 @@
 """The catalogue: one database, and the three ways to touch it: to read, to ask, and to work under a fence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -8,8 +8,9 @@ from sqlalchemy import Connection
 
 from catalog.engine import Database
 from catalog.fenced import Fenced
-from catalog.images import Images
+from catalog.images import Images, Location
 from catalog.leases import Claim
+from catalog.locations import Withdrawn, put_back, settle, withdraw
 from catalog.lock import ImportLock
 from catalog.objects import Garbage, forget, take_garbage
 from catalog.tasks import NewTask, Tasks
@@ -71,6 +72,17 @@ class Catalog:
             tx.tasks.create(new)
             self.lock.claim(tx.connection, new.image_id, new.id)
 
+    def record_fulfilled(self, new: NewTask, message: str, *, keep_for: float) -> None:
+        """Record a wish for what is so already: a task that is done, for stores that all hold the image.
+
+        Status and lock stay as they are. `keep_for` is in seconds. Raises as `request_import`, `Conflict` also when the
+        image is no longer in all of the stores.
+        """
+        with self.begin() as tx:
+            self.lock.require_free(tx.connection, new.image_id)
+            tx.images.require_held(new.image_id, new.begins_from, new.stores)
+            tx.tasks.create_finished(new, message, keep_for=keep_for)
+
     def delete_image(self, image_id: str) -> None:
         """Delete the image; its objects become garbage, its import is told to stop.
 
@@ -79,10 +91,32 @@ class Catalog:
         with self.begin() as tx:
             tx.images.delete(image_id, grace=self.grace)
 
-    def take_garbage(self, *, again_after: float, limit: int, image_id: str | None = None) -> list[Garbage]:
-        """Objects to delete now; each is given to one caller and comes again after `again_after` seconds."""
+    def withdraw(self, image_id: str, store: str, *, due_in: float | None) -> Withdrawn:
+        """Take away the image's location in `store`; see `catalog.locations.withdraw`, also for what it raises."""
         with self.database.begin() as connection:
-            return take_garbage(connection, self.database, again_after=again_after, limit=limit, image_id=image_id)
+            held = self.lock.holder(connection, image_id)
+            return withdraw(connection, self.database, image_id, store, held=held, due_in=due_in, grace=self.grace)
+
+    def put_back(self, taken: Withdrawn) -> bool:
+        """Undo a `withdraw`; False when it is too late (`catalog.locations.put_back`)."""
+        with self.database.begin() as connection:
+            return put_back(connection, self.database, taken)
+
+    def settle(self, image_id: str, homes: Mapping[Location, str]) -> None:
+        """Let locations of the image name other stores (`catalog.locations.settle`)."""
+        with self.database.begin() as connection:
+            settle(connection, image_id, homes)
+
+    def take_garbage(
+        self, *, again_after: float, limit: int, image_id: str | None = None, host: str | None = None
+    ) -> list[Garbage]:
+        """Objects to delete now, by a process on `host`; each is given to one caller and comes again after
+        `again_after` seconds.
+        """
+        with self.database.begin() as connection:
+            return take_garbage(
+                connection, self.database, again_after=again_after, limit=limit, image_id=image_id, host=host
+            )
 
     def forget(self, garbage: Garbage) -> None:
         """Drop the record of a deleted object."""

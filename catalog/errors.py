@@ -34,6 +34,12 @@ class Protected(CatalogError):
     code = "protected"
 
 
+class LastLocation(CatalogError):
+    """The data is in one place only, and stays there as long as the image lives (import-behaviour §3.6)."""
+
+    code = "last_location"
+
+
 class BadValue(CatalogError):
     """A value that no column can hold: a NUL or half a surrogate pair in text, an integer beyond 64 bits."""
 

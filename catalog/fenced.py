@@ -19,6 +19,7 @@ from catalog.images import IMPORTING
 from catalog.leases import Claim
 from catalog.lock import ImportLock
 from catalog.objects import UNCLAIMED, discard
+from catalog.tasks import waiting_phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +277,7 @@ class Fenced:
             .values(
                 attempt=self._claim.attempt - 1,
                 sent_at=None,
-                phase="waiting for a worker",
+                phase=waiting_phase(t.tasks.c.host),
                 updated_at=self._database.now(),
             )
         )

@@ -140,10 +140,18 @@ class Images:
             return
         now = self.get(image_id)
         if now.status != begins_from:
-            raise Conflict(f"Image {image_id} is in status {now.status}, not {begins_from}: it cannot be imported now.")
+            raise _elsewhere(now, begins_from)
         if now.container_format is None or now.disk_format is None:
             raise Conflict(f"Image {image_id} needs 'container_format' and 'disk_format' set before an import.")
         raise Conflict(f"Image {image_id} is already in one of the stores {', '.join(stores)}.")
+
+    def require_held(self, image_id: str, status: str, stores: Sequence[str]) -> None:
+        """Raise `Conflict` unless the image is in this status and in every one of `stores`, `NotFound` if deleted."""
+        now = self.get(image_id)
+        if now.status != status:
+            raise _elsewhere(now, status)
+        if gone := set(stores) - {place.store for place in now.locations}:
+            raise Conflict(f"Image {image_id} is no longer in {', '.join(sorted(gone))}.")
 
     def delete(self, image_id: str, *, grace: float) -> None:
         """Delete the image in any state (§1.8): its data becomes garbage, a running import is told to stop.
@@ -219,3 +227,7 @@ class Images:
             elif state == "failed":
                 bad.append(store)
         return {i: tuple(s) for i, s in importing.items()}, {i: tuple(s) for i, s in failed.items()}
+
+
+def _elsewhere(image: ImageRecord, wanted: str) -> Conflict:
+    return Conflict(f"Image {image.id} is in status {image.status}, not {wanted}: it cannot be imported now.")

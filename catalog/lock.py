@@ -29,7 +29,14 @@ class ImportLock:
         self.ttl = ttl
 
     def require_free(self, connection: Connection, image_id: str) -> None:
-        """Lock the image's row and raise `LockHeld` if a task holds it, `NotFound` if there is no such image.
+        """Lock the image's row and raise `LockHeld` if a task holds it, `NotFound` if there is no such image."""
+        held = self.holder(connection, image_id)
+        if held is not None:
+            raise held
+
+    def holder(self, connection: Connection, image_id: str) -> LockHeld | None:
+        """Lock the image's row and return what to tell whoever must not meet the task that holds it, None if it is
+        free. Raises `NotFound` if there is no such image.
 
         Requests for one image thereby follow one another, and the second sees what the first has done.
         """
@@ -45,9 +52,9 @@ class ImportLock:
         ).first()
         if row is None:
             raise NotFound(f"No image found with ID {image_id}")
-        if row.os_glance_import_task is not None:
-            until = isoformat(row.expires_at) if row.running else None
-            raise LockHeld(image_id, row.os_glance_import_task, until)
+        if row.os_glance_import_task is None:
+            return None
+        return LockHeld(image_id, row.os_glance_import_task, isoformat(row.expires_at) if row.running else None)
 
     def claim(self, connection: Connection, image_id: str, task_id: str) -> None:
         """Make the task the holder of the image, in the transaction that inserts the task. Raises as `require_free`."""

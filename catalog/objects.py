@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
 
 from catalog import tables as t
 from catalog.engine import Database
@@ -20,24 +20,36 @@ class Garbage:
     last: bool
 
 
-def discard(connection: Connection, database: Database, which: ColumnElement[bool], *, grace: float) -> None:
-    """Declare objects garbage, to be deleted at once and again until `grace` seconds have passed.
+def discard(
+    connection: Connection, database: Database, which: ColumnElement[bool], *, grace: float, due_in: float = 0.0
+) -> None:
+    """Declare objects garbage, to be deleted `due_in` seconds from now and again until `grace` seconds have passed.
 
     Again, because a paused worker may wake up and complete its write after the first deletion.
     """
     connection.execute(
         update(t.objects)
         .where(which, t.objects.c.state != "garbage")
-        .values(state="garbage", collect_at=database.now(), forget_at=database.after(grace))
+        .values(state="garbage", collect_at=database.after(due_in), forget_at=database.after(grace))
     )
 
 
 def take_garbage(
-    connection: Connection, database: Database, *, again_after: float, limit: int, image_id: str | None = None
+    connection: Connection,
+    database: Database,
+    *,
+    again_after: float,
+    limit: int,
+    image_id: str | None = None,
+    host: str | None = None,
 ) -> list[Garbage]:
-    """Choose objects that are due, and put off their next turn by `again_after` seconds: nobody else gets them now."""
+    """Choose objects that are due, and put off their next turn by `again_after` seconds: nobody else gets them now.
+
+    What only one host can reach is left to it: chosen are objects for every host, and those for `host`.
+    """
     obj, now = t.objects.c, database.now()
-    due = select(obj.store, obj.object_key).where(obj.state == "garbage", obj.collect_at <= now)
+    reachable = or_(obj.host.is_(None), obj.host == host)
+    due = select(obj.store, obj.object_key).where(obj.state == "garbage", obj.collect_at <= now, reachable)
     if image_id is not None:
         due = due.where(obj.image_id == image_id)
     chosen = connection.execute(due.order_by(obj.collect_at).limit(limit).with_for_update(skip_locked=True)).all()

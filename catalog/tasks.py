@@ -5,7 +5,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Text,
+    and_,
+    cast,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from catalog import tables as t
 from catalog.engine import Database
@@ -133,7 +147,7 @@ class Tasks:
                 message="",
                 all_stores_must_succeed=new.all_stores_must_succeed,
                 cancel_requested=False,
-                phase="waiting for a worker",
+                phase=waiting_phase(cast(new.host, Text)),
                 bytes_done=0,
                 attempt=0,
                 sent_at=now,
@@ -160,6 +174,29 @@ class Tasks:
                     updated_at=now,
                 )
             )
+
+    def create_finished(self, new: NewTask, message: str, *, keep_for: float) -> None:
+        """Insert a task that ended well as it began, since its targets are all done; no other verdict stays current.
+
+        It is never live, so nobody is told of it. `keep_for` is in seconds.
+        """
+        self.create(new)
+        target = t.targets.c
+        self._connection.execute(
+            update(t.tasks)
+            .where(t.tasks.c.id == new.id)
+            .values(
+                status="success",
+                message=message,
+                result=json.dumps({"image_id": new.image_id}),
+                source="{}",
+                phase="",
+                expires_at=self._database.after(keep_for),
+            )
+        )
+        self._connection.execute(update(t.targets).where(target.task_id == new.id).values(state="done"))
+        older = and_(target.image_id == new.image_id, target.task_id != new.id, target.current.is_(True))
+        self._connection.execute(update(t.targets).where(older).values(current=False))
 
     def get(self, task_id: str) -> TaskRecord:
         """One task. Raises `NotFound`."""
@@ -280,6 +317,12 @@ def call_off(connection: Connection, which: ColumnElement[bool]) -> int:
         .values(cancel_requested=True, next_attempt_at=None, sent_at=None)
     )
     return asked.rowcount
+
+
+def waiting_phase(host: ColumnElement[str | None]) -> ColumnElement[str]:
+    """What a task does that nobody works on, for people; `host` names the only one whose workers can."""
+    waiting = "waiting for a worker"
+    return func.coalesce(literal(f"{waiting} on host ").concat(host), waiting)
 
 
 def _record(row: Row[Any], targets: tuple[Target, ...]) -> TaskRecord:

@@ -26,6 +26,7 @@ def serve(config_files: Files, log_level: str, host: str | None, port: int | Non
     checked = check(settings, create=settings.database_url.startswith("sqlite"))
     if checked.made:
         log.info("made the database %s", checked.database)
+    _say_who_reads_staging(settings)
     from cli.serve import EmbeddedService
 
     EmbeddedService(settings, _listen(settings)).run()
@@ -38,6 +39,7 @@ def api(config_files: Files, log_level: str) -> None:
     if not settings.broker.eager:
         _refuse_memory(settings, "`tranship serve` runs the worker in the same process")
     check(settings)
+    _say_who_reads_staging(settings)
     from cli.serve import Service
 
     Service(settings, _listen(settings)).run()
@@ -51,6 +53,7 @@ def worker(config_files: Files, log_level: str) -> None:
         raise Refused("[tranship] eager: imports run inside the API, so a worker has nothing to do")
     _refuse_memory(settings, "`tranship serve` has a worker inside")
     check(settings)
+    _say_who_reads_staging(settings)
     from celery import signals
 
     from workers.app import run_prefork
@@ -91,6 +94,20 @@ def _listen(settings: Settings) -> Any:
         where = url(host, listener.getsockname()[1])
         log.warning("auth_strategy is none: everybody who can reach %s may read, import and delete images", where)
     return listener
+
+
+def _say_who_reads_staging(settings: Settings) -> None:
+    """Tell the operator of more than one process where imports of uploads are confined to a host."""
+    host = settings.staging.host
+    if host is not None:
+        from flows.dispatch import queue_of
+
+        log.info(
+            "staging is on the disk of host %s: what is staged there is imported by its workers only (queue %s); "
+            "to let every worker do it, share the directory (staging_scope = shared) or set staging_driver = s3",
+            host,
+            queue_of(host),
+        )
 
 
 def _refuse_memory(settings: Settings, instead: str) -> None:

@@ -1,16 +1,19 @@
 """Bringing an image's data into its target stores in one pass, and taking it back when that fails.
 
-Shared by the methods that make an image active (architecture §5.5, §5.8; import-behaviour §1.6 [R]).
+The parts that the import methods share; each puts together what it needs (architecture §5.5, §5.8; import-behaviour
+§1.6 [R]).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
+from catalog.errors import NotFound
 from catalog.fenced import DataFacts, Fenced
 from catalog.images import ImageRecord
 from flows.checksums import SOURCE, Promise, promised
 from flows.flow import Facts, Record, StepContext
-from pipeline.errors import NothingStored
+from pipeline.decompress import ExpansionLimit
+from pipeline.errors import Interrupted, NothingStored
 from pipeline.formats import FormatTap
 from pipeline.sources import Source
 from pipeline.taps import HashTap, ProgressTap, SizeTap, StopTap, Tap, Threaded
@@ -23,38 +26,83 @@ COMPRESSED = "compressed"
 """The `container_format` whose bytes are kept as they come (import-behaviour §4.3)."""
 
 
-def bring(ctx: StepContext, source: Source, image: ImageRecord, *, noun: str = "download") -> Record:
-    """Move the bytes of `source` into every target store of the task; the returned record notes what is where.
+def image_of(ctx: StepContext) -> ImageRecord:
+    """The image of the task. Raises `Interrupted` when it is deleted."""
+    with ctx.catalog.read() as tx:
+        try:
+            return tx.images.get(ctx.task.image_id)
+        except NotFound as error:
+            raise Interrupted("the image was deleted") from error
 
-    Each attempt writes under a key of its own (`<image id>.<fence>`), on record before the first byte. Raises what
-    `promised` and `transfer` raise; what was written then is garbage on record, or was never visible. `noun` is what
-    users call the bytes of the source.
+
+def bring(ctx: StepContext, source: Source, image: ImageRecord, *, noun: str = "download") -> Record:
+    """Make the bytes of `source` the data of an image that has none yet, in every target store of the task.
+
+    The returned record notes what is where, and what is known of the data. `noun` is what users call the bytes of the
+    source. Raises as `promised` and `move` do.
     """
     promise = promised(ctx, noun)
-    keys = {target.store: f"{image.id}.{ctx.claim.fence}" for target in ctx.task.targets}
-    with ctx.catalog.fenced(ctx.claim) as tx:
-        tx.begin_objects(keys)
-    ctx.monitor.show("connecting")
-    writers, refused = _open(ctx, keys)
-    tee = Tee(writers, ctx.task.all_stores_must_succeed, refused)
-    received, moved = _progress(ctx, source, list(writers))
+    keys = new_keys(ctx)
     expand = None if image.container_format == COMPRESSED else ctx.runtime.expansion
     of_source, of_image = _hashes(ctx, image, promise, as_it_comes=expand is None)
+    result = move(ctx, source, keys, [*_taps(ctx, image), *of_image], source_taps=of_source, expand=expand)
+    algorithm = ctx.runtime.options.hashing_algorithm
+    data = {
+        "size": result.bytes_written,
+        "virtual_size": result.facts.virtual_size,
+        "checksum": result.facts.hashes.get("md5"),
+        "os_hash_algo": algorithm,
+        "os_hash_value": result.facts.hashes[algorithm],
+    }
+    verified = promise.kept if promise else None
+    return lambda tx: {**record(tx, keys, result), "data": data, "verified": verified}
+
+
+def new_keys(ctx: StepContext) -> dict[str, str]:
+    """Put the keys that this attempt writes to on record before the first byte, store → key.
+
+    They are its own (`<image id>.<fence>`); what earlier attempts left becomes garbage.
+    """
+    keys = {target.store: f"{ctx.task.image_id}.{ctx.claim.fence}" for target in ctx.task.targets}
+    with ctx.catalog.fenced(ctx.claim) as tx:
+        tx.begin_objects(keys)
+    return keys
+
+
+def move(
+    ctx: StepContext,
+    source: Source,
+    keys: Mapping[str, str],
+    taps: Sequence[Tap],
+    *,
+    source_taps: Sequence[Tap] = (),
+    expand: ExpansionLimit | None,
+    phase: str = "downloading",
+) -> TransferResult:
+    """Move the bytes of `source` (which `source_taps` see) through `taps` into new write sessions, shown as `phase`.
+
+    Raises what `transfer` raises; what was written then is garbage on record, or was never visible.
+    """
+    ctx.monitor.show("connecting")
+    writers, refused = _open(ctx, keys, size=None if expand else source.length)
+    tee = Tee(writers, ctx.task.all_stores_must_succeed, refused)
+    received, moved = _progress(ctx, source, list(writers), phase)
     with ctx.monitor.interrupting(source.interrupt):
         result = transfer(
             source,
-            [*_taps(ctx, image), *of_image, moved],
+            [*taps, moved],
             tee,
             expand=expand,
-            source_taps=[StopTap(ctx.monitor.stopping), *of_source, received],
+            source_taps=[StopTap(ctx.monitor.stopping), *source_taps, received],
         )
     ctx.monitor.show("recording")
-    verified = promise.kept if promise else None
-    return lambda tx: {**_record(ctx, tx, keys, result), "verified": verified}
+    return result
 
 
-def _open(ctx: StepContext, keys: Mapping[str, str]) -> tuple[dict[str, Writer], dict[str, StoreError]]:
-    """A write session in every target store that grants one; the others by their errors.
+def _open(
+    ctx: StepContext, keys: Mapping[str, str], *, size: int | None
+) -> tuple[dict[str, Writer], dict[str, StoreError]]:
+    """A write session in every target store that grants one, told the `size` if known; the others by their errors.
 
     A store behind a network gets a thread and a queue, so that it waits, and if need be fails, alone (§5.7).
     """
@@ -63,7 +111,7 @@ def _open(ctx: StepContext, keys: Mapping[str, str]) -> tuple[dict[str, Writer],
     for store, key in keys.items():
         try:
             target = ctx.runtime.stores.writable(store)
-            begin = partial(target.create, key)
+            begin = partial(target.create, key, size)
             patience = ctx.runtime.options.store_idle_timeout
             writers[store] = QueuedWriter(begin, store, idle_timeout=patience) if target.remote else begin()
         except StoreError as error:
@@ -103,13 +151,13 @@ def _hash(algorithm: str, thread: str, promise: Promise | None) -> Tap:
     return Threaded(HashTap(algorithm, promise.checksum.value, of=f"the {promise.noun}"), thread)
 
 
-def _progress(ctx: StepContext, source: Source, stores: list[str]) -> tuple[Tap, Tap]:
+def _progress(ctx: StepContext, source: Source, stores: list[str], phase: str) -> tuple[Tap, Tap]:
     """Two taps: one counts what comes from the source, one what goes to the stores."""
     counts = {"read": 0}
 
     def received(count: int) -> None:
         if not counts["read"]:
-            ctx.monitor.show("downloading", total=source.length)
+            ctx.monitor.show(phase, total=source.length)
         counts["read"] = count
 
     def moved(count: int) -> None:
@@ -118,48 +166,52 @@ def _progress(ctx: StepContext, source: Source, stores: list[str]) -> tuple[Tap,
     return ProgressTap(received), ProgressTap(moved)
 
 
-def _record(ctx: StepContext, tx: Fenced, keys: Mapping[str, str], result: TransferResult) -> Facts:
+def record(tx: Fenced, keys: Mapping[str, str], result: TransferResult) -> Facts:
+    """Note what became of each target store; the facts are what `locate` and `finish` need to know."""
     for store, receipt in result.stored.items():
         tx.object_stored(store, receipt.key, receipt.size)
     for store, error in result.failed.items():
         tx.discard_objects(store)
         tx.set_target(store, "failed", code=error.code, reason=str(error))
     tx.progress("stored", result.bytes_read, result.bytes_read, dict.fromkeys(result.stored, result.bytes_written))
-    algorithm = ctx.runtime.options.hashing_algorithm
     return {
         "stored": {store: keys[store] for store in result.stored},
         "failed": {store: str(error) for store, error in result.failed.items()},
         "warnings": list(result.facts.warnings),
         "expanded": result.expanded,
-        "data": {
-            "size": result.bytes_written,
-            "virtual_size": result.facts.virtual_size,
-            "checksum": result.facts.hashes.get("md5"),
-            "os_hash_algo": algorithm,
-            "os_hash_value": result.facts.hashes[algorithm],
-        },
+        "size": result.bytes_written,
     }
 
 
 def publish(ctx: StepContext) -> Record:
     """Let what was brought be the image's data: locations and facts appear together, and the image is active."""
+    located = locate(ctx)
+
+    def published(tx: Fenced) -> Facts:
+        facts = located(tx)
+        tx.activate(DataFacts(**ctx.task.facts["data"]))
+        return facts
+
+    return published
+
+
+def locate(ctx: StepContext) -> Record:
+    """Let what was stored be locations of the image, which otherwise stays as it is."""
     stored: Mapping[str, str] = ctx.task.facts["stored"]
     urls = {store: ctx.runtime.stores.get(store).url(key) for store, key in stored.items()}
 
-    def record(tx: Fenced) -> Facts:
+    def located(tx: Fenced) -> Facts:
         for store, key in stored.items():
             tx.add_location(store, key, urls[store])
-        tx.activate(DataFacts(**ctx.task.facts["data"]))
         return {}
 
-    return record
+    return located
 
 
 def finish(ctx: StepContext) -> Record:
     """Say how it went: the last word of the task, naming what failed or deserves a look."""
     facts = ctx.task.facts
-    size = facts["data"]["size"]
-    said = [f"Copied {size >> 20} MiB to {', '.join(sorted(facts['stored']))}."]
+    said = [f"Copied {facts['size'] >> 20} MiB to {', '.join(sorted(facts['stored']))}."]
     if facts["expanded"]:
         said.append(f"Decompressed from {facts['expanded']}.")
     if facts.get("verified"):
@@ -170,8 +222,7 @@ def finish(ctx: StepContext) -> Record:
 
 
 def take_back(tx: Fenced, error: Exception, code: str, message: str) -> None:
-    """Undo a failed import of a queued image (§1.6 [R]): no byte stays, the image is queued, each store has its
-    verdict.
+    """Undo what a failed task did to the stores (§1.6 [R]): no byte of it stays, and each store has its verdict.
 
     A store that failed is named with its own reason. What failed before any store was to blame counts against all.
     """
@@ -182,4 +233,9 @@ def take_back(tx: Fenced, error: Exception, code: str, message: str) -> None:
         tx.settle_targets({error.store: (error.code, str(error))})
     else:
         tx.settle_targets(None, (code, message))
+
+
+def take_back_and_requeue(tx: Fenced, error: Exception, code: str, message: str) -> None:
+    """Undo a failed import into an image that had no data: as `take_back`, and the image is queued again."""
+    take_back(tx, error, code, message)
     tx.requeue()

@@ -2,33 +2,30 @@
 
 import logging
 
-from catalog.catalog import Catalog
 from catalog.objects import Garbage
-from stores.base import Store
+from flows.runtime import Runtime
 from stores.errors import StoreError
-from stores.registry import StoreRegistry
 
 log = logging.getLogger(__name__)
 
 
-def collect(catalog: Catalog, stores: StoreRegistry, *, image_id: str | None = None, limit: int = 100) -> int:
-    """Delete the objects that are due (of one image, or of all) and return how many went.
+def collect(runtime: Runtime, *, image_id: str | None = None, limit: int = 100) -> int:
+    """Delete the objects that are due (of one image, or of all) and can be reached from this host; how many went.
 
     A store that is away keeps its garbage on record; it is tried again after a minute. Nothing here raises for a store.
     """
     gone = 0
-    for garbage in catalog.take_garbage(again_after=60.0, limit=limit, image_id=image_id):
-        if _deleted(stores, garbage):
+    for garbage in runtime.catalog.take_garbage(again_after=60.0, limit=limit, image_id=image_id, host=runtime.host):
+        if _deleted(runtime, garbage):
             gone += 1
             if garbage.last:
-                catalog.forget(garbage)
+                runtime.catalog.forget(garbage)
     return gone
 
 
-def _deleted(stores: StoreRegistry, garbage: Garbage) -> bool:
+def _deleted(runtime: Runtime, garbage: Garbage) -> bool:
     try:
-        store: Store = stores.writable(garbage.store)
-        store.delete(garbage.object_key)
+        runtime.keeper(garbage.store).delete(garbage.object_key)
     except StoreError as error:
         log.warning("object %s stays for now: %s", garbage.object_key, error)
         return False

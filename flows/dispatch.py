@@ -7,12 +7,21 @@ import time
 from celery import Celery, chain
 from kombu.entity import Queue
 
+from catalog.tasks import TaskRecord
 from flows.flow import Flow
 from flows.options import BrokerOptions
 
 log = logging.getLogger(__name__)
 
 QUEUE = "imports"
+"""What every worker consumes. What only the workers of one host can do is in `imports.<host>` (`queues_of`)."""
+
+UNUSED = 7 * 24 * 3600.0
+"""Seconds after which RabbitMQ forgets the queue of a host that nobody consumes and nobody sends to."""
+
+UNHEARD = 3600.0
+"""Seconds after which RabbitMQ drops a message from the queue of a host."""
+
 COLLECT = "tranship.collect"
 
 
@@ -64,6 +73,27 @@ def _transport_options(url: str) -> dict[str, object]:
     return {"polling_interval": 0.05}
 
 
+def queues_of(app: Celery, host: str) -> list[str]:
+    """The queues that the workers of `host` consume, which `app` knows from now on."""
+    return [QUEUE, _declared(app, queue_of(host))]
+
+
+def queue_of(host: str) -> str:
+    """The name of the queue that only the workers of `host` consume."""
+    return f"{QUEUE}.{host}"
+
+
+def _declared(app: Celery, name: str) -> str:
+    """The queue of one host, once `app` knows it. Everybody declares it in the same words, or RabbitMQ refuses.
+
+    A host may go for ever, so its queue goes too when nobody has used it for long; and what nobody has fetched by the
+    time that sweepers have rung again many times over is dropped (RabbitMQ; the others keep it).
+    """
+    if name not in app.amqp.queues:
+        app.amqp.queues.add(Queue(name, routing_key=name, durable=True, expires=UNUSED, message_ttl=UNHEARD))
+    return name
+
+
 class Dispatcher:
     """Rings the doorbell after the commit, and never lets a broken broker hurt the caller: the sweeper rings again.
 
@@ -78,10 +108,25 @@ class Dispatcher:
         self._closed_until = 0.0
         self._guard = threading.Lock()
 
-    def send(self, flow: Flow, task_id: str, from_step: int = 0) -> bool:
-        """Wake a worker for the task; False when nothing was sent. Never raises."""
-        signatures = [self.app.signature(name, args=(task_id,), immutable=True) for name in flow.task_names(from_step)]
+    def send(self, flow: Flow, task_id: str, from_step: int = 0, host: str | None = None) -> bool:
+        """Wake a worker for the task, one of `host` if that is given; False when nothing was sent. Never raises.
+
+        Every step carries the name of its queue, for the worker that finishes one sends the next.
+        """
+        queue = QUEUE if host is None else _declared(self.app, queue_of(host))
+        signatures = [
+            self.app.signature(name, args=(task_id,), immutable=True, options={"queue": queue})
+            for name in flow.task_names(from_step)
+        ]
         return self._ring(chain(*signatures, app=self.app) if len(signatures) > 1 else signatures[0], task_id)
+
+    def send_again(self, flow: Flow, task: TaskRecord) -> bool:
+        """Wake a worker for a task as it stands; False when nothing was sent. Never raises.
+
+        To call one off takes no bytes, so any worker will do: the host that has them may be gone for ever.
+        """
+        anywhere = task.cancel_requested and flow.steps[task.step].can_be_called_off
+        return self.send(flow, task.id, task.step, None if anywhere else task.host)
 
     def collect(self, image_id: str) -> bool:
         """Have the garbage of an image deleted soon; the sweeper does it anyway. Never raises."""

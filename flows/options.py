@@ -2,6 +2,14 @@
 
 from dataclasses import dataclass
 
+from stores.base import StoreSpec
+
+STAGING_STORE = "os_glance_staging_store"
+"""The section, and the id in the catalogue, of the store where uploaded bytes wait for their import, as in Glance."""
+
+STAGED_FOR = 48 * 3600.0
+"""Seconds that staged bytes wait for their import, unless the configuration says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
@@ -24,13 +32,19 @@ class ImportOptions:
 
 @dataclass(frozen=True, slots=True)
 class LeaseOptions:
-    """How long a silent worker keeps an image, and where expiry is kept (`database` or `redis`). Times are seconds."""
+    """How long a silent worker keeps an image, and where expiry is kept (`database` or `redis`). Times are seconds.
+
+    A task that has shown no progress for `stale_after`, or that nobody has begun for `stale_pending_after`, loses its
+    image to the next import that is asked for (import-behaviour §2).
+    """
 
     keeper: str = "database"
     redis_url: str = ""
     ttl: float = 60.0
     progress_interval: float = 1.0
     stall_timeout: float = 900.0
+    stale_after: float = 3600.0
+    stale_pending_after: float = 7200.0
     resend_after: float = 60.0
     sweep_interval: float = 10.0
     orphan_grace: float = 3600.0
@@ -46,3 +60,15 @@ class BrokerOptions:
     url: str = "memory://"
     eager: bool = False
     stop_grace: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class StagingOptions:
+    """Where uploaded bytes wait for their import, at most `keep_for` seconds.
+
+    `host` is the one host whose workers can read them; None when all can.
+    """
+
+    spec: StoreSpec
+    host: str | None
+    keep_for: float

@@ -9,10 +9,12 @@ from catalog.leases import RedisClient, lease_keeper
 from catalog.lock import ImportLock
 from flows.options import ImportOptions, LeaseOptions
 from flows.policy import UriPolicy
+from flows.staging import Staging
 from pipeline.decompress import ExpansionLimit
 from pipeline.formats import FormatRules
 from pipeline.sources import HttpOptions
-from stores.registry import StoreRegistry
+from stores.base import Store
+from stores.registry import StoreRegistry, build_store
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -20,10 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What steps and requests may touch. Threads share one; a forked child builds its own."""
+    """What steps and requests may touch. Threads share one; a forked child builds its own. `host` is the name of this
+    host in queues and rows.
+    """
 
+    host: str
     catalog: Catalog
     stores: StoreRegistry
+    staging: Staging
     uris: UriPolicy
     http: HttpOptions
     expansion: ExpansionLimit
@@ -42,9 +48,13 @@ class Runtime:
         redis_url = settings.lease.redis_url if settings.lease.keeper == "redis" else None
         keeper = lease_keeper(database, redis_url, redis_client)
         lock = ImportLock(database, keeper, ttl=settings.lease.ttl)
+        stores = StoreRegistry.build(settings.stores, settings.default_store)
+        staging = settings.staging
         return cls(
+            host=settings.host,
             catalog=Catalog(database, lock, grace=settings.lease.orphan_grace),
-            stores=StoreRegistry.build(settings.stores, settings.default_store),
+            stores=stores,
+            staging=Staging(build_store(staging.spec, stores), staging.host, staging.keep_for),
             uris=UriPolicy(settings.uris),
             http=settings.http,
             expansion=settings.expansion,
@@ -52,6 +62,13 @@ class Runtime:
             options=settings.imports,
             lease=settings.lease,
         )
+
+    def keeper(self, store: str) -> Store:
+        """Return the store that keeps an object of the catalogue: one to write to, or the staging store.
+
+        Raises `UnknownStore`, `ReadOnlyStore`.
+        """
+        return self.staging.store if store == self.staging.store.id else self.stores.writable(store)
 
     def close(self) -> None:
         """Let go of the database's connections."""

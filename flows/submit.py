@@ -11,6 +11,7 @@ from flows.admission import choose_stores, require_ready
 from flows.dispatch import Dispatcher
 from flows.errors import BadImportRequest
 from flows.flow import ImportRequest
+from flows.locations import settled
 from flows.methods import FLOWS
 from flows.runtime import Runtime
 from pipeline.uris import mask
@@ -37,32 +38,37 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
     flow = FLOWS[request.method]
     require_ready(flow, image)
     admission = flow.admit(runtime, request, image)
+    holding = tuple(dict.fromkeys(place.store for place in settled(runtime, image).locations))
     stores = choose_stores(
         request,
         ids=runtime.stores.ids(),
         writable=runtime.stores.writable_ids(),
         default=runtime.stores.default,
         quota=runtime.options.location_quota,
-        holding=[place.store for place in image.locations],
+        holding=holding,
     )
     task_id = str(uuid.uuid4())
-    runtime.catalog.request_import(
-        NewTask(
-            id=task_id,
-            image_id=image.id,
-            flow=flow.name,
-            stores=stores,
-            input={"image_id": image.id, "import_req": _shown(request), "backend": list(stores)},
-            source=admission.source,
-            begins_from=flow.begins_from,
-            host=admission.host,
-            all_stores_must_succeed=request.all_stores_must_succeed,
-            owner=who.project,
-            user_id=who.user,
-            request_id=who.request_id,
-        )
+    new = NewTask(
+        id=task_id,
+        image_id=image.id,
+        flow=flow.name,
+        stores=stores or holding,
+        input={"image_id": image.id, "import_req": _shown(request), "backend": list(stores)},
+        source=admission.source,
+        begins_from=flow.begins_from,
+        host=admission.host,
+        all_stores_must_succeed=request.all_stores_must_succeed,
+        owner=who.project,
+        user_id=who.user,
+        request_id=who.request_id,
     )
-    if not dispatcher.send(flow, task_id):
+    if not stores:
+        # Decided in http-api §17 (f): who asks for a copy in all stores, and has it, gets a task that says so.
+        said = f"Nothing to copy: the image is in {', '.join(sorted(holding))} already."
+        runtime.catalog.record_fulfilled(new, said, keep_for=runtime.options.task_time_to_live)
+        return task_id
+    runtime.catalog.request_import(new)
+    if not dispatcher.send(flow, task_id, host=admission.host):
         # The wish is recorded; without this note the sweeper would only wait longer before it rings.
         with contextlib.suppress(CatalogError), runtime.catalog.begin() as tx:
             tx.tasks.not_sent(task_id)

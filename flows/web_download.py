@@ -2,13 +2,11 @@
 §6).
 """
 
-from catalog.errors import NotFound
 from catalog.images import ImageRecord
-from flows.bring import bring, finish, publish, take_back
+from flows.bring import bring, finish, image_of, publish, take_back_and_requeue
 from flows.checksums import admit_checksum
 from flows.flow import Admission, Flow, ImportRequest, Record, Step, StepContext
 from flows.runtime import Runtime
-from pipeline.errors import Interrupted
 from pipeline.sources import HttpSource
 
 
@@ -20,11 +18,7 @@ def _admit(runtime: Runtime, request: ImportRequest, image: ImageRecord) -> Admi
 
 
 def _transfer(ctx: StepContext) -> Record:
-    with ctx.catalog.read() as tx:
-        try:
-            image = tx.images.get(ctx.task.image_id)
-        except NotFound as error:
-            raise Interrupted("the image was deleted") from error
+    image = image_of(ctx)
     return bring(ctx, HttpSource(ctx.task.source["uri"], ctx.runtime.uris, ctx.runtime.http), image)
 
 
@@ -33,5 +27,5 @@ WEB_DOWNLOAD = Flow(
     steps=(Step("transfer", _transfer), Step("publish", publish), Step("finish", finish, can_be_called_off=False)),
     begins_from="queued",
     admit=_admit,
-    undo=take_back,
+    undo=take_back_and_requeue,
 )

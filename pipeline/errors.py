@@ -62,6 +62,19 @@ class SourceStalled(SourceError):
     transient = True
 
 
+class SourceUnreadable(SourceError):
+    """No copy of the data could be read to its end; the text names each store and its reason.
+
+    Transient when one of them may answer better later.
+    """
+
+    code = "source_unreadable"
+
+    def __init__(self, message: str, *, transient: bool) -> None:
+        super().__init__(message)
+        self.transient = transient
+
+
 class EndUnknown(SourceError):
     """Nothing vouches for the end of the body, so a truncated one would look complete."""
 

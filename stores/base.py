@@ -141,6 +141,9 @@ class ReadableStore(Protocol):
     def url(self, key: str) -> str:
         """The location of `key`, without any credential; the same text for the same key for ever."""
 
+    def properties(self) -> Mapping[str, object]:
+        """What operators may see of its options (import-behaviour §3.4), in Glance's words; never a credential."""
+
     def probe(self) -> None:
         """Raise a `StoreError` when the store could not take or give bytes at this moment.
 

@@ -31,6 +31,12 @@ class ObjectExists(StoreError):
     code = "object_exists"
 
 
+class ObjectInUse(StoreError):
+    """The backend keeps the object, since somebody else still uses it."""
+
+    code = "object_in_use"
+
+
 class StoreFull(StoreError):
     """The backend has no room (ENOSPC, EDQUOT, EFBIG, or a quota of the backend)."""
 

@@ -6,6 +6,7 @@ have a name that is a key. The reasons, and what happens where there are no hard
 `docs/decisions/0003-filesystem-store.md`.
 """
 
+import errno
 import io
 import os
 import secrets
@@ -16,6 +17,7 @@ from typing import Self
 from stores.base import CHUNK, ObjectInfo, StoreSpec, check_key
 from stores.errors import (
     ObjectExists,
+    ObjectInUse,
     ObjectNotFound,
     StoreError,
     StoreFull,
@@ -119,6 +121,10 @@ class FilesystemStore:
         """Return the `file://` URL of the object, from the path as it was configured."""
         return (self.directory / check_key(key)).as_uri()
 
+    def properties(self) -> dict[str, object]:
+        """See `stores.base.ReadableStore.properties`. The chunk is in bytes."""
+        return {"data_dir": str(self.directory), "chunk_size": self.chunk_size, "thin_provisioning": self.thin}
+
     def probe(self) -> None:
         """Write one byte under a name that is no key, and remove it."""
         path = self.directory / f".probe~{secrets.token_hex(8)}"
@@ -155,8 +161,16 @@ class FilesystemStore:
         with blamed(self.id, "deleting an object failed"):
             for leftover in leftovers(self.directory, key):
                 leftover.unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+            self._unlink(path)
             sync_directory(self.directory)
+
+    def _unlink(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            raise ObjectInUse(self.id, "the object is in use") from error
 
     def _missing(self, key: str) -> StoreError:
         if is_there(self.directory):

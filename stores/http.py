@@ -134,6 +134,10 @@ class HttpStore:
         """Return `key`, which is the location."""
         return check_url_key(key)
 
+    def properties(self) -> dict[str, object]:
+        """See `stores.base.ReadableStore.properties`."""
+        return {}
+
     def probe(self) -> None:
         """Do nothing: there is no one server whose answer would tell anything of the others."""
 

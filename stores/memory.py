@@ -44,6 +44,10 @@ class MemoryStore:
         """Return `memory://<store>/<key>`."""
         return f"memory://{self.id}/{check_key(key)}"
 
+    def properties(self) -> dict[str, object]:
+        """See `stores.base.ReadableStore.properties`."""
+        return {}
+
     def keys(self) -> list[str]:
         """The committed keys, sorted: what a test compares with the catalogue."""
         with self._lock:

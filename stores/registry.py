@@ -5,14 +5,16 @@ that is not there, an option that is missing or makes no sense, two stores on on
 with the *world* does not: a data directory that is missing is made with its parents, and where that fails (no
 permission, a dead mount) the store is reported and kept, so that the others work meanwhile and it works too
 as soon as the world is mended.
+
+`build_store` makes one more store, by the same rules, that users cannot name: the staging store.
 """
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import Protocol, Self, TypeAlias, TypeVar
 
 from stores.base import ReadableStore, Store, StoreSpec
 from stores.errors import ReadOnlyStore, StoreError, StoreMisconfigured, UnknownStore
@@ -46,6 +48,17 @@ RESERVED = "os_glance_"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
+class Placed(Protocol):
+    """Whatever lies in a store."""
+
+    @property
+    def store(self) -> str:
+        """The id of the store."""
+
+
+P = TypeVar("P", bound=Placed)
+
+
 class StoreRegistry:
     """Maps ids to stores, in the order of the configuration.
 
@@ -59,6 +72,7 @@ class StoreRegistry:
         self._specs = {spec.id: spec for spec in given}
         self.default = default
         self._probes: Together[None] = Together()
+        self._missed: set[str] = set()
 
     @classmethod
     def build(cls, specs: Sequence[StoreSpec], default: str, *, deadline: float = 5.0) -> Self:
@@ -76,6 +90,13 @@ class StoreRegistry:
         for error in _prepare(files, deadline):
             log.error("%s; the other stores can be used meanwhile", error)
         return registry
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._stores
+
+    def stores(self) -> list[ReadableStore]:
+        """Return all stores, in the order of the configuration."""
+        return list(self._stores.values())
 
     def get(self, id: str) -> ReadableStore:
         """Return a store to read from. Raises `UnknownStore`. Using it may raise `StoreUnavailable`."""
@@ -103,6 +124,29 @@ class StoreRegistry:
         self.get(id)
         return self._specs[id]
 
+    def by_weight(self, places: Iterable[P]) -> list[P]:
+        """Sort places as they are shown, read and copied from (import-behaviour §3.5): heaviest store first, then by
+        id. A store that is not configured weighs nothing.
+        """
+
+        def rank(place: P) -> tuple[int, str]:
+            spec = self._specs.get(place.store)
+            return -spec.weight if spec else 0, place.store
+
+        return sorted(places, key=rank)
+
+    def successor(self, id: str, key: str, url: str) -> str | None:
+        """Return the configured store that would keep `key` at exactly `url`, where store `id`, which is configured no
+        more, kept it (§3.7). None if there is none, which the log tells once for each id.
+        """
+        for candidate, store in self._stores.items():
+            if _location(store, key) == url:
+                return candidate
+        if id not in self._missed:
+            self._missed.add(id)
+            log.warning("store %s is not configured, and no other one keeps its objects where it did", id)
+        return None
+
     def health(self, deadline: float = 5.0) -> dict[str, str | None]:
         """Probe all stores at once; return for each what is wrong with it, `None` for a store in order.
 
@@ -116,6 +160,30 @@ class StoreRegistry:
             raise StoreMisconfigured(self.default, "default_backend is not among enabled_backends")
         if self.default not in self.writable_ids():
             raise StoreMisconfigured(self.default, "default_backend can only be read")
+
+
+def _location(store: ReadableStore, key: str) -> str | None:
+    """Where `store` would keep `key`, or None for a text that is no key of it."""
+    try:
+        return store.url(key)
+    except ValueError:
+        return None
+
+
+def build_store(spec: StoreSpec, beside: StoreRegistry, *, deadline: float = 5.0) -> Store:
+    """Build a store that is in no registry, so that its id may be reserved; it must not keep its objects where one of
+    `beside` does. Raises `StoreMisconfigured` as `StoreRegistry.build`; what is wrong with the world is reported only.
+    """
+    store = _driver(spec)(spec)
+    if not isinstance(store, Store):
+        raise StoreMisconfigured(spec.id, f"a store of type {spec.driver} can only be read")
+    every = [*beside.stores(), store]
+    files = [one for one in every if isinstance(one, FilesystemStore)]
+    _check_paths(files, deadline)
+    _check_locations(every)
+    for error in _prepare([file for file in files if file is store], deadline):
+        log.error("%s; it can be used as soon as that is mended", error)
+    return store
 
 
 def _check_ids(specs: Sequence[StoreSpec]) -> None:

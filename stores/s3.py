@@ -81,6 +81,10 @@ class S3Store:
         """Return the location in Glance's form, but without keys."""
         return self.options.location(check_key(key))
 
+    def properties(self) -> dict[str, object]:
+        """See `stores.base.ReadableStore.properties`."""
+        return self.options.shown()
+
     def probe(self) -> None:
         """Open an upload under a name that is no key, and remove it. Tries once only."""
         self._bucket.try_upload(f".probe~{secrets.token_hex(8)}")

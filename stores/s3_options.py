@@ -98,6 +98,14 @@ class S3Options:
         """The sizes of the parts of an object of `size` bytes, if that is known."""
         return part_sizes(self.part, size, single=max(self.single, self.part), largest=self.largest)
 
+    def shown(self) -> dict[str, object]:
+        """What operators may see: sizes in MiB under Glance's names, as they are in effect."""
+        return {
+            "s3_store_large_object_size": max(self.single, self.part) // _MIB,
+            "s3_store_large_object_chunk_size": self.part // _MIB,
+            "s3_store_thread_pools": self.in_flight,
+        }
+
     def location(self, key: str) -> str:
         """The URL of `key` in Glance's form, without keys: `s3://host/bucket/key`, `s3+https://…` over https."""
         parts = urlsplit(self.endpoint)

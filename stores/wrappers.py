@@ -51,6 +51,10 @@ class FaultyStore:
         """See `stores.base.ReadableStore.url`."""
         return self.inner.url(key)
 
+    def properties(self) -> Mapping[str, object]:
+        """See `stores.base.ReadableStore.properties`."""
+        return self.inner.properties()
+
     def probe(self) -> None:
         """See `stores.base.ReadableStore.probe`."""
         self.through(Call("probe", ""), self.inner.probe)
@@ -119,7 +123,7 @@ class FaultyReader(Reader):
         self._inner.close()
 
 
-def fails(error: Exception, *, after: int = 0) -> Hook:
+def fails(error: BaseException, *, after: int = 0) -> Hook:
     """Raise `error` instead of a call that would move more than `after` bytes in all; of any, if it is 0."""
 
     def hook(call: Call, go: Callable[[], Any]) -> Any:
@@ -130,7 +134,7 @@ def fails(error: Exception, *, after: int = 0) -> Hook:
     return hook
 
 
-def loses_answer(error: Exception) -> Hook:
+def loses_answer(error: BaseException) -> Hook:
     """Let the call do its work, then raise `error` as if nothing had been heard of it."""
 
     def hook(_: Call, go: Callable[[], Any]) -> Any:

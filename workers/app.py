@@ -7,7 +7,6 @@ child gets `SystemExit` from Celery; threads cannot be interrupted, so the runne
 import logging
 import os
 import signal
-import socket
 import threading
 import time
 import uuid
@@ -22,7 +21,7 @@ from celery.worker import state
 from celery.worker import worker as celery_worker
 from kombu.exceptions import OperationalError
 
-from flows.dispatch import QUEUE, Dispatcher, celery_app
+from flows.dispatch import Dispatcher, celery_app, queues_of
 from flows.runtime import Runtime
 from settings import Settings
 from workers.runner import Runner
@@ -32,9 +31,9 @@ from workers.tasks import register
 log = logging.getLogger(__name__)
 
 
-def worker_name() -> str:
+def worker_name(host: str) -> str:
     """A name that no other process has, now or later: it stands in locks and attempts."""
-    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    return f"{host}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
 class _RunnerOfProcess:
@@ -47,7 +46,8 @@ class _RunnerOfProcess:
 
     def __call__(self) -> Runner:
         if self._runner is None or self._pid != os.getpid():
-            self._runner, self._pid = Runner(Runtime.build(self._settings), worker_name()), os.getpid()
+            runtime = Runtime.build(self._settings)
+            self._runner, self._pid = Runner(runtime, worker_name(runtime.host)), os.getpid()
         return self._runner
 
 
@@ -60,6 +60,7 @@ def run_prefork(settings: Settings, *, loglevel: str = "INFO") -> None:
     register(app, _RunnerOfProcess(settings))
     runtime = Runtime.build(settings)
     runtime.catalog.database.check()
+    queues = queues_of(app, runtime.host)
     sweeper = Sweeper(runtime, Dispatcher(celery_app(settings.broker)))
 
     def logging_is_set_up(**_: Any) -> None:
@@ -69,7 +70,7 @@ def run_prefork(settings: Settings, *, loglevel: str = "INFO") -> None:
         # Ctrl-C means to Celery "finish first", which may take hours.
         signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
         sweeper.start()
-        log.info("worker ready, %d imports at a time", settings.worker_concurrency)
+        log.info("worker ready, %d imports at a time from %s", settings.worker_concurrency, " and ".join(queues))
 
     def leaving(**_: Any) -> None:
         sweeper.stop()
@@ -87,7 +88,7 @@ def run_prefork(settings: Settings, *, loglevel: str = "INFO") -> None:
             f"--loglevel={loglevel}",
             "--pool=prefork",
             f"--concurrency={settings.worker_concurrency}",
-            f"--queues={QUEUE}",
+            f"--queues={','.join(queues)}",
             f"--hostname=tranship-{os.getpid()}@%h",
             "--without-gossip",
             "--without-mingle",
@@ -116,15 +117,15 @@ class EmbeddedWorker:
     """A worker of threads and a sweeper within this process, for `tranship serve` and tests."""
 
     def __init__(self, runtime: Runtime, app: Celery, *, concurrency: int = 2) -> None:
-        self.runner = Runner(runtime, worker_name())
+        self.runner = Runner(runtime, worker_name(runtime.host))
         register(app, lambda: self.runner)
         self._sweeper = Sweeper(runtime, Dispatcher(app), messages_lost=True)
         self._worker = celery_worker.WorkController(
             app=app,
             pool=_Threads,
             concurrency=concurrency,
-            queues=[QUEUE],
-            hostname=f"embedded-{os.getpid()}@localhost",
+            queues=queues_of(app, runtime.host),
+            hostname=f"embedded-{os.getpid()}@{runtime.host}",
             without_heartbeat=True,
             without_mingle=True,
             without_gossip=True,
@@ -160,6 +161,6 @@ class EmbeddedWorker:
 def eager(runtime: Runtime, settings: Settings) -> Dispatcher:
     """A dispatcher whose sends run the whole chain in the caller's own thread, for writing and testing flows."""
     app = celery_app(settings.broker)
-    runner = Runner(runtime, worker_name())
+    runner = Runner(runtime, worker_name(runtime.host))
     register(app, lambda: runner)
     return Dispatcher(app)

@@ -215,4 +215,4 @@ class Runner:
     def _collect(self, image_id: str) -> None:
         """Delete at once what became garbage; what cannot be deleted now, the sweeper tries again."""
         with contextlib.suppress(CatalogError):
-            collect(self.runtime.catalog, self.runtime.stores, image_id=image_id)
+            collect(self.runtime, image_id=image_id)

@@ -22,7 +22,7 @@ FAREWELL = 1.0
 def sweep(runtime: Runtime, dispatcher: Dispatcher) -> int:
     """One whole round: ring, then delete garbage that is due. Returns tasks rung for."""
     rung = ring(runtime, dispatcher)
-    collect(runtime.catalog, runtime.stores, limit=BATCH)
+    collect(runtime, limit=BATCH)
     return rung
 
 
@@ -41,7 +41,7 @@ def ring(runtime: Runtime, dispatcher: Dispatcher, *, messages_lost: bool = Fals
         if flow is None:
             log.warning("task %s: this version does not know the import method %s", task.id, task.flow)
         elif not runtime.catalog.lock.busy(task.id):
-            rung += dispatcher.send(flow, task.id, task.step)
+            rung += dispatcher.send_again(flow, task)
     return rung
 
 
@@ -77,7 +77,7 @@ class Sweeper:
         self._messages_lost = False
 
     def _collect(self) -> None:
-        collect(self._runtime.catalog, self._runtime.stores, limit=BATCH)
+        collect(self._runtime, limit=BATCH)
 
     def _rounds(self, work: Callable[[], None]) -> None:
         while True:

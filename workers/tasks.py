@@ -23,8 +23,7 @@ def register(app: Celery, runner: Callable[[], Runner]) -> None:
             app.task(_step(runner, step.name), name=name, shared=False)
 
     def collect_garbage(image_id: str) -> None:
-        runtime = runner().runtime
-        collect(runtime.catalog, runtime.stores, image_id=image_id)
+        collect(runner().runtime, image_id=image_id)
 
     app.task(collect_garbage, name=COLLECT, shared=False)
 

@@ -20,9 +20,10 @@ from catalog.lock import ImportLock
 from catalog.tasks import NewTask
 from flows.dispatch import Dispatcher, celery_app
 from flows.flow import Flow
-from flows.options import BrokerOptions, ImportOptions, LeaseOptions
+from flows.options import STAGED_FOR, STAGING_STORE, BrokerOptions, ImportOptions, LeaseOptions
 from flows.policy import UriPolicy
 from flows.runtime import Runtime
+from flows.staging import Staging
 from pipeline.decompress import ExpansionLimit
 from pipeline.formats import FormatRules
 from pipeline.sources import HttpOptions
@@ -44,11 +45,13 @@ class Doorbell(Dispatcher):
     def __init__(self) -> None:
         super().__init__(celery_app(BrokerOptions("memory://")))
         self.rung: list[tuple[str, int]] = []
+        self.hosts: list[str | None] = []
         self.collected: list[str] = []
 
-    def send(self, flow: Flow, task_id: str, from_step: int = 0) -> bool:
+    def send(self, flow: Flow, task_id: str, from_step: int = 0, host: str | None = None) -> bool:
         self.rung.append((task_id, from_step))
-        return super().send(flow, task_id, from_step)
+        self.hosts.append(host)
+        return super().send(flow, task_id, from_step, host)
 
     def collect(self, image_id: str) -> bool:
         self.collected.append(image_id)
@@ -68,8 +71,10 @@ def runtime(directory: Path, stores: StoreRegistry | None = None) -> Runtime:
     database = Database(f"sqlite:///{directory / 'service.db'}")
     database.create()
     return Runtime(
+        host="here",
         catalog=Catalog(database, ImportLock(database)),
         stores=stores or registry(),
+        staging=Staging(MemoryStore(STAGING_STORE), None, STAGED_FOR),
         uris=UriPolicy(),
         http=HttpOptions(),
         expansion=ExpansionLimit(max_bytes=1 << 40),
@@ -107,7 +112,15 @@ class Service:
         with self.catalog.begin() as tx:
             return tx.images.create(NewImage(**given)).id  # type: ignore[arg-type]
 
-    def importing(self, image_id: str, stores: Sequence[str] = ("cheap",), *, must_all: bool = True) -> str:
+    def importing(
+        self,
+        image_id: str,
+        stores: Sequence[str] = ("cheap",),
+        *,
+        must_all: bool = True,
+        begins_from: str = "queued",
+        host: str | None = None,
+    ) -> str:
         """Ask for an import behind the API's back; returns the task's id."""
         task_id = str(uuid.uuid4())
         self.catalog.request_import(
@@ -122,6 +135,8 @@ class Service:
                 owner=self.options.default_project,
                 user_id="u",
                 request_id="req-1",
+                begins_from=begins_from,
+                host=host,
             )
         )
         return task_id

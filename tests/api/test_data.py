@@ -146,9 +146,12 @@ EVERYWHERE = dict.fromkeys(["cheap", "bulk", "fast"], DATA)
         ("cheap", [], ["cheap"]),
         ("cheap,bulk", ["bulk"], ["bulk", "cheap"]),
         ("bulk", ["bulk"], ["bulk", "fast"]),
+        ("bulk,cheap", ["fast", "bulk"], ["bulk", "cheap"]),
+        ("cheap", ["cheap", "fast"], ["cheap", "fast", "bulk"]),
+        ("mirror", [], ["fast"]),
     ],
 )
-def test_stores_are_tried_by_weight_then_id(
+def test_the_preferred_stores_are_tried_first_each_part_by_weight_then_id(
     service: Service, monkeypatch: pytest.MonkeyPatch, prefer: str, broken: list[str], opened: list[str]
 ) -> None:
     image = service.active(EVERYWHERE)

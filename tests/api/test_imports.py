@@ -9,7 +9,8 @@ from falcon import testing
 from api.imports import import_request
 from catalog.tasks import TaskRecord
 from flows.errors import BadImportRequest
-from flows.flow import ImportRequest
+from flows.flow import Admission, ImportRequest
+from flows.methods import FLOWS
 from tests.api.service import IMPORT, URI, Service
 
 METHOD = {"name": "web-download", "uri": URI}
@@ -318,11 +319,46 @@ def test_a_cancelled_import_is_told_so_and_its_worker_woken(service: Service) ->
     assert service.client.simulate_delete(f"/v2/images/{image}/import").status_code == 202
 
 
+@pytest.mark.parametrize(("steps_done", "host"), [(0, None), (1, None), (2, "there")])
+def test_calling_off_wakes_any_worker_while_no_bytes_are_needed(
+    service: Service, steps_done: int, host: str | None
+) -> None:
+    # Given an import that only the workers of one host can do, with its last step too late to be called off
+    image = service.image()
+    task = service.importing(image, host="there")
+    for step in range(steps_done):
+        with service.catalog.fenced(service.entered(task, step)) as tx:
+            tx.advance({})
+
+    assert service.client.simulate_delete(f"/v2/images/{image}/import").status_code == 202
+
+    # Then that host, which may be gone for ever, is waited for only where it has to be
+    assert (service.doorbell.rung, service.doorbell.hosts) == ([(task, steps_done)], [host])
+
+
+# -- an import for the workers of one host
+
+
+def test_an_import_for_one_host_says_so_and_wakes_its_workers(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admitted = Admission({"uri": URI}, host="there")
+    monkeypatch.setitem(FLOWS, METHOD["name"], dataclasses.replace(FLOWS[METHOD["name"]], admit=lambda *_: admitted))
+    image = service.image()
+
+    assert ask(service, image).status_code == 202
+
+    assert only_task(service, image).host == "there"
+    assert service.doorbell.hosts == ["there"]
+    shown = service.client.simulate_get(f"/v2/images/{image}/import").json
+    assert shown["phase"] == "waiting for a worker on host there"
+
+
 # -- a broker that is away
 
 
 def test_an_import_is_accepted_although_nobody_can_be_told(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service.doorbell, "send", lambda *_: False)
+    monkeypatch.setattr(service.doorbell, "send", lambda *_, **__: False)
     image = service.image()
 
     assert ask(service, image).status_code == 202

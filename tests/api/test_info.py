@@ -8,6 +8,7 @@ import pytest
 from falcon import testing
 
 from stores.base import StoreSpec
+from stores.memory import MemoryStore
 from stores.registry import StoreRegistry
 from tests.api.service import Service, runtime
 
@@ -52,6 +53,36 @@ def test_a_file_store_tells_its_properties(tmp_path: Path) -> None:
         "weight": 0,
         "properties": {"data_dir": str(tmp_path / "a"), "chunk_size": 1 << 20, "thin_provisioning": True},
     }
+
+
+def test_an_s3_store_tells_its_properties_and_no_key(tmp_path: Path) -> None:
+    secrets = {"s3_store_access_key": "AKIA-THE-KEY", "s3_store_secret_key": "the-secret"}
+    options = {"s3_store_host": "s3.example.org", "s3_store_bucket": "images", **secrets}
+    stores = StoreRegistry.build([StoreSpec("a", "s3", options=options)], "a")
+
+    answer = Service(runtime(tmp_path, stores)).client.simulate_get("/v2/info/stores/detail")
+
+    assert answer.json["stores"][0]["properties"] == {
+        "s3_store_large_object_size": 10,
+        "s3_store_large_object_chunk_size": 10,
+        "s3_store_thread_pools": 4,
+    }
+    assert not any(secret in answer.text for secret in secrets.values())
+
+
+def test_a_single_store_is_a_store_all_the_same(tmp_path: Path) -> None:
+    """A deployment of one store has stores, ids and places to delete from, as Glance with `enabled_backends` has."""
+    client = Service(runtime(tmp_path, StoreRegistry([MemoryStore("only")], "only"))).client
+
+    assert client.simulate_get("/v2/info/stores").json == {"stores": [{"id": "only", "default": "true"}]}
+
+
+@pytest.mark.parametrize("path", ["/v2/info/stores", "/v2/info/stores/detail"])
+def test_internal_stores_are_told_of_nowhere(client: testing.TestClient, path: str) -> None:
+    created = client.simulate_post("/v2/images", json={})
+
+    assert "os_glance" not in client.simulate_get(path).text
+    assert created.headers["openstack-image-store-ids"] == ",".join(store["id"] for store in STORES)
 
 
 BASE = (

@@ -1,13 +1,20 @@
 """Databases to test against: SQLite files always, PostgreSQL from the tests' own server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+from sqlalchemy import text
 
 from catalog.catalog import Catalog
 from catalog.engine import Database
 from catalog.lock import ImportLock
+from tests.catalog.at_once import Beside
+from tests.servers import wait_until
+
+T = TypeVar("T")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -32,3 +39,32 @@ def database(database_url: str) -> Iterator[Database]:
 def catalog(database: Database) -> Catalog:
     """A catalogue with leases in the database."""
     return Catalog(database, ImportLock(database, ttl=60.0))
+
+
+@pytest.fixture
+def postgres(postgres_url: str) -> Iterator[Catalog]:
+    """A catalogue on PostgreSQL, where statements really run side by side."""
+    database = Database(postgres_url, pool_size=20)
+    database.create()
+    yield Catalog(database, ImportLock(database, ttl=60.0))
+    database.dispose()
+
+
+@pytest.fixture
+def beside(postgres: Catalog) -> Iterator[Beside]:
+    """One more thread."""
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    with ThreadPoolExecutor(1) as pool:
+
+        def start(act: Callable[[], T]) -> "Future[T]":
+            doing = pool.submit(act)
+
+            def waits() -> bool:
+                with postgres.database.read() as connection:
+                    return doing.done() or bool(connection.execute(waiting).scalar_one())
+
+            assert wait_until(waits, 10)
+            assert not doing.done(), "it did not wait"
+            return doing
+
+        yield start

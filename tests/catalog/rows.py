@@ -21,7 +21,9 @@ def new_image(catalog: Catalog, **columns: object) -> str:
     return image_id
 
 
-def new_task(image_id: str, stores: tuple[str, ...] = ("a",), *, must_all: bool = True) -> NewTask:
+def new_task(
+    image_id: str, stores: tuple[str, ...] = ("a",), *, must_all: bool = True, host: str | None = None
+) -> NewTask:
     """A web download of that image."""
     return NewTask(
         id=str(uuid.uuid4()),
@@ -34,6 +36,7 @@ def new_task(image_id: str, stores: tuple[str, ...] = ("a",), *, must_all: bool 
         owner="p",
         user_id="u",
         request_id="req-1",
+        host=host,
     )
 
 

@@ -1,5 +1,8 @@
 """Garbage: deleted at once and again after a grace period, each time by one caller; then forgotten."""
 
+from sqlalchemy import update
+
+from catalog import tables as t
 from catalog.catalog import Catalog
 from catalog.objects import Garbage
 from tests.catalog.rows import entered, imported, importing, stored
@@ -7,10 +10,15 @@ from tests.catalog.test_tasks import pass_by
 
 
 def taken(
-    catalog: Catalog, *, again_after: float = 60.0, limit: int = 10, image_id: str | None = None
+    catalog: Catalog,
+    *,
+    again_after: float = 60.0,
+    limit: int = 10,
+    image_id: str | None = None,
+    host: str | None = None,
 ) -> list[Garbage]:
     """What one collector gets now."""
-    return catalog.take_garbage(again_after=again_after, limit=limit, image_id=image_id)
+    return catalog.take_garbage(again_after=again_after, limit=limit, image_id=image_id, host=host)
 
 
 def discarded(catalog: Catalog) -> tuple[str, str]:
@@ -63,6 +71,17 @@ def test_of_one_image(catalog: Catalog) -> None:
     _, other = discarded(catalog)
     assert taken(catalog, image_id=mine) == [Garbage("a", key, last=False)]
     assert taken(catalog) == [Garbage("a", other, last=False)]
+
+
+def test_on_one_host(catalog: Catalog) -> None:
+    """Given garbage that one host alone can reach, then it is left to that host; all others get the rest."""
+    image_id, key = discarded(catalog)
+    _, other = discarded(catalog)
+    with catalog.begin() as tx:
+        tx.connection.execute(update(t.objects).where(t.objects.c.image_id == image_id).values(host="x"))
+    assert taken(catalog, host="y") == [Garbage("a", other, last=False)]
+    assert taken(catalog, host=None) == []
+    assert taken(catalog, host="x") == [Garbage("a", key, last=False)]
 
 
 def test_in_batches_the_longest_waiting_first(catalog: Catalog) -> None:

@@ -1,72 +1,19 @@
 """Two at once: requests, workers, sweepers, collectors and deletions that meet on one image."""
 
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Protocol, TypeVar
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 
 from catalog import tables as t
 from catalog.catalog import Catalog
-from catalog.engine import Database
 from catalog.errors import Conflict, LockLost, NotFound
 from catalog.lock import ImportLock
 from catalog.tasks import NewTask
+from tests.catalog.at_once import Beside, at_once
 from tests.catalog.rows import FACTS, entered, image_of, imported, importing, new_image, new_task, stored
 from tests.servers import wait_until
-
-T = TypeVar("T")
-
-
-@pytest.fixture
-def postgres(postgres_url: str) -> Iterator[Catalog]:
-    """A catalogue on PostgreSQL, where statements really run side by side."""
-    database = Database(postgres_url, pool_size=20)
-    database.create()
-    yield Catalog(database, ImportLock(database, ttl=60.0))
-    database.dispose()
-
-
-class Beside(Protocol):
-    """Starts an act beside the caller's open transaction, and returns once it waits for one of its rows."""
-
-    def __call__(self, act: Callable[[], T]) -> "Future[T]": ...
-
-
-@pytest.fixture
-def beside(postgres: Catalog) -> Iterator[Beside]:
-    """One more thread."""
-    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    with ThreadPoolExecutor(1) as pool:
-
-        def start(act: Callable[[], T]) -> "Future[T]":
-            doing = pool.submit(act)
-
-            def waits() -> bool:
-                with postgres.database.read() as connection:
-                    return doing.done() or bool(connection.execute(waiting).scalar_one())
-
-            assert wait_until(waits, 10)
-            assert not doing.done(), "it did not wait"
-            return doing
-
-        yield start
-
-
-def at_once(*acts: Callable[[], T]) -> list[T]:
-    """Do all at the same moment; the answers in that order."""
-    gate = threading.Barrier(len(acts))
-
-    def run(act: Callable[[], T]) -> T:
-        gate.wait()
-        return act()
-
-    with ThreadPoolExecutor(len(acts)) as pool:
-        return list(pool.map(run, acts))
 
 
 class TestEntering:

@@ -3,19 +3,19 @@
 import re
 from pathlib import Path
 
-import settings
 from cli.main import cli
+from option_table import OPTIONS, store_section
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 
-STORE_OPTIONS = {*settings._STORE_OPTIONS, "store_description", "weight"}
+STORE_OPTIONS = {option.dest for option in store_section()}
 
 
 def test_every_option_is_there() -> None:
     """Given all options, then each stands in a table; and what stands in the first columns there is an option."""
-    options = {option.name for section in settings._OPTIONS.values() for option in section} | STORE_OPTIONS
+    options = {option.name for section in OPTIONS.values() for option in section} | STORE_OPTIONS
     tables = PAGE[PAGE.index("### Options") : PAGE.index("## Starting")]
-    named = set(re.findall(r"`([a-z0-9]+(?:_[a-z0-9]+)+|data|eager|weight|workers|threads|connection)`", tables))
+    named = set(re.findall(r"`([a-z0-9]+(?:_[a-z0-9]+)+|data|eager|host|weight|workers|threads|connection)`", tables))
     assert options - named == set()
     assert named - options - {"os_hash_value", "https_proxy"} == set()
 

@@ -77,13 +77,23 @@ def test_everybody_is_warned_about(tmp_path: Path) -> None:
         assert "may read, import and delete" not in service.log.read_text()
 
 
+def test_who_reads_staging_is_said_where_it_matters(tmp_path: Path) -> None:
+    """Given one process for everything, then the log has nothing to say of hosts; told to be one of many, it has."""
+    with serving(tmp_path / "one") as service:
+        assert "staging is" not in service.log.read_text()
+    confined = "[tranship]\nhost = me\nstaging_scope = local\n"
+    with serving(tmp_path / "other", configuration=confined) as service:
+        assert "staging is on the disk of host me: " in service.log.read_text()
+        assert "(queue imports.me)" in service.log.read_text()
+
+
 def test_all_state_is_under_its_directory(tmp_path: Path) -> None:
     """Given two services on two directories, then neither knows the other's images, and nothing lies elsewhere."""
     with serving(tmp_path / "one", HOME=str(tmp_path / "home")) as one, serving(tmp_path / "other") as other:
         Client(one.url).create_image({"name": "mine"})
         assert [found["name"] for found in Client(one.url).images(5)] == ["mine"]
         assert list(Client(other.url).images(5)) == []
-    assert {path.name for path in (tmp_path / "one").iterdir()} >= {"tranship.db", "stores"}
+    assert {path.name for path in (tmp_path / "one").iterdir()} >= {"tranship.db", "stores", "staging"}
     assert not (tmp_path / "home").exists()
 
 

@@ -20,21 +20,25 @@ STORES = ("a", "b", "c")
 
 
 class Program(Server):
-    """One `tranship` command, with its own log. Stopped as an init system does it: SIGTERM, then by force."""
+    """One `tranship` command, with its own log, on a host of that name if it is given. Stopped as an init system does
+    it: SIGTERM, then by force.
+    """
 
     name = "tranship"
     start_seconds: ClassVar[float] = 40.0
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], host: str = "") -> None:
         super().__init__()
         self._words = list(words)
+        self._host = host
 
     def _command(self) -> list[str]:
         return [sys.executable, "-m", "cli", *self._words]
 
     def _environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "VIRTUAL_ENV") if name in os.environ}
-        return kept | {"PYTHONPATH": str(ROOT), "HOME": str(self.home), "LANG": "C.UTF-8"}
+        own = {"PYTHONPATH": str(ROOT), "HOME": str(self.home), "LANG": "C.UTF-8"}
+        return kept | own | ({"OS_TRANSHIP__HOST": self._host} if self._host else {})
 
 
 class Api(Program):
@@ -164,14 +168,20 @@ def configured(data: Path, sections: Mapping[str, Mapping[str, object]]) -> Path
 
 
 @contextmanager
-def running(data: Path, sections: Mapping[str, Mapping[str, object]], *, workers: int = 1) -> Iterator[Cluster]:
-    """`tranship db init`, `tranship api` and some `tranship worker`s on that database and broker."""
+def running(
+    data: Path, sections: Mapping[str, Mapping[str, object]], *, workers: int = 1, hosts: Sequence[str] = ()
+) -> Iterator[Cluster]:
+    """`tranship db init`, `tranship api` and some `tranship worker`s on that database and broker.
+
+    With `hosts`, there is a worker on each of them, and the API is on the first.
+    """
+    places = hosts or [""] * workers
     config = str(configured(data, sections))
     made = tranship(["db", "init", "--config-file", config])
     assert made == 0
     with ExitStack() as stack:
-        api = stack.enter_context(Api(["api", "--config-file", config]))
-        pool = [stack.enter_context(Worker(["worker", "--config-file", config])) for _ in range(workers)]
+        api = stack.enter_context(Api(["api", "--config-file", config], places[0]))
+        pool = [stack.enter_context(Worker(["worker", "--config-file", config], host)) for host in places]
         yield Cluster(api, pool, data)
 
 

@@ -16,6 +16,7 @@ from flows.dispatch import Dispatcher
 from flows.flow import ImportRequest
 from flows.runtime import Runtime
 from flows.submit import Requester, submit
+from stores.base import StoreSpec
 from stores.memory import MemoryStore
 from stores.registry import StoreRegistry
 from stores.wrappers import FaultyStore, Hook, Operation
@@ -49,6 +50,34 @@ class Service:
         """
         request = ImportRequest("web-download", uri=self.origin.url(path), stores=tuple(stores), **more)
         return submit(self.runtime, self.dispatcher, image, request, Requester("p", "u", "req-1"))
+
+    def active(self, *stores: str, **formats: Any) -> ImageRecord:
+        """An image that was imported into these stores."""
+        image = self.image(**formats)
+        self.ask(image, stores=stores)
+        return self.look(image)
+
+    def copy(self, image: ImageRecord, *stores: str, **more: Any) -> TaskRecord:
+        """Ask for copies in these stores; the task as it stands when the request returns."""
+        request = ImportRequest("copy-image", stores=stores or None, **more)
+        return self.task(submit(self.runtime, self.dispatcher, image, request, Requester("p", "u", "req-2")))
+
+    def read(self, image: ImageRecord, store: str) -> bytes:
+        """What the image's location in that store holds."""
+        with self.runtime.stores.get(store).open(self.key(image, store)) as reader:
+            return b"".join(reader)
+
+    def tamper(self, image: ImageRecord, store: str, data: bytes) -> None:
+        """Let the image's location in that store hold other bytes."""
+        key = self.key(image, store)
+        self.memory[store].delete(key)
+        session = self.memory[store].create(key)
+        session.write(data)
+        session.commit()
+
+    def key(self, image: ImageRecord, store: str) -> str:
+        """The key of the image's location in that store."""
+        return next(at.object_key for at in self.look(image).locations if at.store == store)
 
     def task(self, task_id: str) -> TaskRecord:
         """The task as it stands."""
@@ -91,7 +120,9 @@ def load(data: Path, origin: Origin | None, **own: Any) -> settings.Settings:
 
 
 @contextmanager
-def eager_service(data: Path, *, stores: Sequence[str] = ("a", "b", "c"), **own: Any) -> Iterator[Service]:
+def eager_service(
+    data: Path, *, stores: Sequence[str] = ("a", "b", "c"), weights: Mapping[str, int] | None = None, **own: Any
+) -> Iterator[Service]:
     """A service over memory stores, with a source that serves `/image`; `own` are options of `[tranship]`."""
     data.mkdir(parents=True, exist_ok=True)
     with serving() as origin:
@@ -99,7 +130,8 @@ def eager_service(data: Path, *, stores: Sequence[str] = ("a", "b", "c"), **own:
         chosen = load(data, origin, **own)
         memory = {name: MemoryStore(name) for name in stores}
         faulty = {name: FaultyStore(store) for name, store in memory.items()}
-        runtime = replace(Runtime.build(chosen), stores=StoreRegistry(list(faulty.values()), stores[0]))
+        specs = [StoreSpec(name, "memory", weight=(weights or {}).get(name, 0)) for name in stores]
+        runtime = replace(Runtime.build(chosen), stores=StoreRegistry(list(faulty.values()), stores[0], specs))
         runtime.catalog.database.create()
         yield Service(runtime, eager(runtime, chosen), memory, faulty, origin)
         runtime.close()

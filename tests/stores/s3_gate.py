@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.servers import LOOPBACK
 
-Fault: TypeAlias = Literal["slow down", "cut", "lose answer", "flip a byte", "half the answer", "web page"]
+Fault: TypeAlias = Literal["slow down", "cut", "lose answer", "flip a byte", "half the answer", "web page", "gone"]
 
 _SLOW_DOWN = (
     b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate</Message></Error>"
@@ -83,6 +83,8 @@ def gate_before(url: str) -> Iterator[Gate]:
                 self.hang_up()
             elif fault == "slow down":
                 self.answer(503, {"Content-Type": "application/xml"}, _SLOW_DOWN)
+            elif fault == "gone":
+                self.answer(410, {}, b"")
             elif fault == "web page":
                 self.answer(200, {"Content-Type": "text/html"}, b"<html><body>Welcome</body></html>")
             else:

@@ -12,7 +12,7 @@ import pytest
 
 from stores import files
 from stores.base import CHUNK, FileBacked, StoreSpec
-from stores.errors import ObjectNotFound, StoreDenied, StoreError, StoreFull, StoreUnavailable
+from stores.errors import ObjectInUse, ObjectNotFound, StoreDenied, StoreError, StoreFull, StoreUnavailable
 from stores.filesystem import FilesystemStore
 from tests.conformance.store_contract import KEY, TEXT, assert_nothing_at, content, write
 
@@ -29,6 +29,10 @@ def refusal(call: Callable[[], object], kind: type[StoreError], directory: Path)
     assert str(caught.value).startswith("store fast: ")
     assert str(directory) not in str(caught.value)
     return str(caught.value)
+
+
+def busy(path: Path, **_: object) -> None:
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
 
 
 class TestObjects:
@@ -77,6 +81,15 @@ class TestObjects:
         finally:
             os.umask(umask)
         assert (tmp_path / KEY).stat().st_mode & 0o777 == mode
+
+    def test_a_file_that_the_kernel_holds_is_in_use(
+        self, store: FilesystemStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write(store, KEY, TEXT)
+        # Given what unlinking a mount point comes to
+        monkeypatch.setattr(Path, "unlink", busy)
+        assert "store fast: the object is in use" in refusal(lambda: store.delete(KEY), ObjectInUse, tmp_path)
+        assert content(store, KEY) == TEXT
 
     def test_a_probe_leaves_nothing(self, store: FilesystemStore, tmp_path: Path) -> None:
         store.probe()

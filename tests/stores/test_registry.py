@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -19,13 +20,18 @@ from stores.errors import (
 from stores.filesystem import FilesystemStore
 from stores.http import HttpStore
 from stores.memory import MemoryStore
-from stores.registry import DRIVERS, StoreRegistry
+from stores.registry import DRIVERS, StoreRegistry, build_store
 from stores.wrappers import Call, FaultyStore, fails, waits
 from tests.conformance.store_contract import KEY, TEXT, content, write
 
 
 def file_spec(id: str, directory: Path | str) -> StoreSpec:
     return StoreSpec(id, "file", options={"filesystem_store_datadir": str(directory)})
+
+
+@dataclass(frozen=True)
+class Place:
+    store: str
 
 
 def memory(id: str) -> StoreSpec:
@@ -117,6 +123,55 @@ class TestRefusals:
         assert StoreRegistry.build(specs, "a").ids() == ["a", "b"]
 
 
+class TestOneBeside:
+    """`build_store`: the staging store, which users cannot name."""
+
+    ID = "os_glance_staging_store"
+
+    def test_it_is_ready_and_nobody_finds_it(self, tmp_path: Path) -> None:
+        registry = StoreRegistry.build([file_spec("a", tmp_path / "a")], "a")
+        store = build_store(file_spec(self.ID, tmp_path / "new" / "staging"), registry)
+        write(store, KEY, TEXT)
+        assert content(store, KEY) == TEXT
+        assert registry.ids() == ["a"]
+        with pytest.raises(UnknownStore):
+            registry.get(self.ID)
+
+    @pytest.mark.parametrize(
+        ("place", "how"),
+        [("a", "the same as"), ("a/staging", "nested with"), (".", "nested with"), ("link", "the same as")],
+    )
+    def test_it_keeps_its_distance(self, tmp_path: Path, place: str, how: str) -> None:
+        (tmp_path / "link").symlink_to("a")
+        registry = StoreRegistry.build([memory("m"), file_spec("a", tmp_path / "a")], "a")
+        with pytest.raises(StoreMisconfigured) as caught:
+            build_store(file_spec(self.ID, tmp_path / place), registry)
+        assert str(caught.value) == f"store {self.ID}: filesystem_store_datadir is {how} that of store a"
+
+    def test_it_has_a_bucket_of_its_own(self) -> None:
+        registry = StoreRegistry.build([StoreSpec("cold", "s3", options=bucket_options("images"))], "cold")
+        with pytest.raises(StoreMisconfigured, match="it keeps its objects where store cold does"):
+            build_store(StoreSpec(self.ID, "s3", options=bucket_options("images")), registry)
+        other = StoreSpec(self.ID, "s3", options=bucket_options("staging"))
+        assert build_store(other, registry).url(KEY) == f"s3://s3.example.org/staging/{KEY}"
+
+    def test_it_can_be_written(self) -> None:
+        with pytest.raises(StoreMisconfigured, match=f"store {self.ID}: a store of type http can only be read"):
+            build_store(StoreSpec(self.ID, "http"), StoreRegistry.build([memory("m")], "m"))
+
+    def test_a_dead_one_is_reported_and_kept(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        # Given a file in the way of its directory
+        (tmp_path / "file").touch()
+        registry = StoreRegistry.build([file_spec("a", tmp_path / "a")], "a")
+        store = build_store(file_spec(self.ID, tmp_path / "file" / "staging"), registry)
+        # Then the log says so, once, and it works as soon as the way is free
+        (line,) = [record.getMessage() for record in caplog.records]
+        assert line.startswith(f"store {self.ID}: the data directory cannot be made")
+        (tmp_path / "file").unlink()
+        (tmp_path / "file" / "staging").mkdir(parents=True)
+        store.probe()
+
+
 class TestLookup:
     @pytest.fixture
     def registry(self, tmp_path: Path) -> StoreRegistry:
@@ -138,6 +193,36 @@ class TestLookup:
     def test_a_missing_directory_was_made_with_its_parents(self, registry: StoreRegistry) -> None:
         write(registry.writable("fast"), KEY, TEXT)
         assert content(registry.get("fast"), KEY) == TEXT
+
+    def test_places_are_sorted_by_weight_then_id(self) -> None:
+        """The order of reading, showing and copying (import-behaviour §3.5); a store that is gone weighs nothing."""
+        weights = {"b": 0, "light": -1, "a": 0, "heavy": 7}
+        specs = [StoreSpec(id, "memory", weight=weight) for id, weight in weights.items()]
+        registry = StoreRegistry.build(specs, "a")
+        places = [Place(store) for store in ("light", "gone", "b", "heavy", "a")]
+        assert [place.store for place in registry.by_weight(places)] == ["heavy", "a", "b", "gone", "light"]
+
+    def test_a_store_with_another_id_is_found_by_its_places(
+        self, registry: StoreRegistry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The whole URL of the key counts, not how it begins (§3.7)."""
+        directory = (tmp_path / "a" / "b").as_uri()
+        published = "http://example.org/x.img"
+        assert registry.successor("old", KEY, f"{directory}/{KEY}") == "fast"
+        assert registry.successor("old", published, published) == "web"
+        for url in (f"{directory}2/{KEY}", f"{directory}/{KEY}2", f"{directory}/x/{KEY}", f"s3://host/{KEY}", ""):
+            assert registry.successor("old", KEY, url) is None
+        assert registry.successor("old", "no key", f"{directory}/no key") is None
+        # And what cannot be found is told once for each id
+        registry.successor("older", KEY, "file:///elsewhere")
+        assert [record.getMessage().partition(" is not configured")[0] for record in caplog.records] == [
+            "store old",
+            "store older",
+        ]
+
+    def test_what_is_configured_is_in_it(self, registry: StoreRegistry) -> None:
+        assert "slow" in registry
+        assert "os_glance_staging_store" not in registry
 
     def test_an_unknown_id_is_said_to_be(self, registry: StoreRegistry) -> None:
         for call in (registry.get, registry.writable, registry.spec):

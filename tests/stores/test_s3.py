@@ -96,6 +96,18 @@ class TestParts:
         assert swift_server.open_uploads(s3_bucket) == []
         assert swift_server.parts(s3_bucket) == []
 
+    @pytest.mark.parametrize("gone", [False, True])
+    def test_deleting_what_the_server_has_not(self, make: Make, gate: Gate, gone: bool) -> None:
+        """A server that answers 410 has lost no more than one that answers 404 (import-behaviour §3.6 [R])."""
+        if gone:
+            gate.fault = only(1, "gone", lambda asked: asked.method == "DELETE")
+        store = make(gate.url)
+        store.delete(KEY)
+        gate.fault = only(1, "gone", lambda asked: asked.method == "GET" and asked.path.endswith(KEY))
+        with pytest.raises(ObjectNotFound):
+            store.open(KEY)
+        assert gate.times(lambda asked: asked.method == "DELETE") == 1
+
     def test_delete_removes_what_a_dead_process_left(
         self, make: Make, swift_server: SwiftServer, s3_bucket: str
     ) -> None:

@@ -110,6 +110,19 @@ def test_neither_the_options_nor_their_section_show_a_key() -> None:
         assert "secret+" not in shown
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({}, (10, 10, 4)),
+        ({"s3_store_large_object_size": "100", "s3_store_thread_pools": "8"}, (100, 10, 8)),
+        ({"s3_store_large_object_chunk_size": "32"}, (32, 32, 4)),
+    ],
+)
+def test_operators_see_sizes_and_no_key(given: dict[str, str], shown: tuple[int, int, int]) -> None:
+    names = ("s3_store_large_object_size", "s3_store_large_object_chunk_size", "s3_store_thread_pools")
+    assert options(**given).shown() == dict(zip(names, shown, strict=True))
+
+
 def test_pauses_double_up_to_a_limit_and_differ() -> None:
     patience = Patience(first=1.0, longest=10.0)
     for attempt, most in ((1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (5, 10.0), (2000, 10.0)):

@@ -2,11 +2,16 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from catalog.images import ImageRecord
 from flows.dispatch import Dispatcher
-from flows.flow import ImportRequest
+from flows.flow import Admission, Flow, ImportRequest
 from flows.methods import FLOWS
+from flows.runtime import Runtime
 from flows.submit import Requester, submit
 from stores.wrappers import Call
 from tests.flows.service import Service
@@ -21,15 +26,29 @@ STEPS = [step.name for step in FLOWS["web-download"].steps]
 
 
 class NoBroker(Dispatcher):
-    """A doorbell that is never heard; counts how often it was rung."""
+    """A doorbell that is never heard; remembers for whom it was rung, and at which host."""
 
     def __init__(self, service: Service) -> None:
         super().__init__(service.dispatcher.app)
         self.rung: list[str] = []
+        self.hosts: list[str | None] = []
+
+    def send(self, flow: Flow, task_id: str, from_step: int = 0, host: str | None = None) -> bool:
+        self.hosts.append(host)
+        return super().send(flow, task_id, from_step, host)
 
     def _ring(self, signature: object, about: str) -> bool:
         self.rung.append(about)
         return True
+
+
+def confine(monkeypatch: pytest.MonkeyPatch, host: str | None) -> None:
+    """From now on, what web downloads read can be read by the workers of `host` only; None: by all."""
+
+    def admit(_runtime: Runtime, request: ImportRequest, _image: ImageRecord) -> Admission:
+        return Admission({"uri": request.uri}, host=host)
+
+    monkeypatch.setitem(FLOWS, "web-download", replace(FLOWS["web-download"], admit=admit))
 
 
 def ask(service: Service, stores: tuple[str, ...] = ("a", "b"), **more: Any) -> tuple[Any, str]:

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from flows.dispatch import Dispatcher, celery_app
+from flows.methods import FLOWS
 from flows.options import BrokerOptions
 from stores.wrappers import Call
 from tests.flows.service import Service, eager_service
 from tests.servers import wait_until
+from tests.workers.desk import confine
 from workers.app import EmbeddedWorker
 
 LONG = 3600.0
@@ -181,6 +183,59 @@ def test_nothing_begins_once_it_hands_back(service: Service) -> None:
     assert (service.task(task_id).status, service.task(task_id).attempt) == ("pending", 0)
     with working(service):
         ended(service, task_id)
+    service.assert_clean(image)
+
+
+def at(service: Service, host: str) -> Service:
+    """The same service, as a process on `host` sees it."""
+    return replace(service, runtime=replace(service.runtime, host=host))
+
+
+def hosts_of(service: Service, task_id: str) -> list[str]:
+    """Where each attempt at the task ran."""
+    with service.runtime.catalog.read() as tx:
+        return [attempt.worker.partition(":")[0] for attempt in tx.tasks.attempts(task_id)]
+
+
+def test_what_one_host_can_do_is_done_there(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given workers on two hosts, when imports are asked for that one of the hosts can do, whoever asks, then it does
+    each of them from the first step to the last.
+    """
+    with working(at(service, "left")), working(at(service, "right")):
+        asked = []
+        for host in ["left", "right"] * 4:
+            confine(monkeypatch, host)
+            asked.append((host, service.ask(service.image())))
+        ended(service, *[task_id for _, task_id in asked])
+    for host, task_id in asked:
+        assert hosts_of(service, task_id) == [host] * len(FLOWS["web-download"].steps)
+
+
+def test_a_host_that_is_away_is_waited_for(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given an import that an absent host can do, then others leave it alone, and it is done once the host is back."""
+    with working(at(service, "left")):
+        confine(monkeypatch, "right")
+        task_id = service.ask(service.image())
+        confine(monkeypatch, None)
+        ended(service, service.ask(service.image()))
+        assert (service.task(task_id).attempt, service.task(task_id).phase) == (0, "waiting for a worker on host right")
+    with working(at(service, "right")):
+        ended(service, task_id)
+
+
+def test_what_a_lost_host_can_do_is_called_off_by_another(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given an import that a host can do which is gone for ever, when it is called off, then any worker ends it."""
+    confine(monkeypatch, "gone")
+    image = service.image()
+    task_id = service.ask(image)
+    with working(at(service, "left")):
+        with service.runtime.catalog.begin() as tx:
+            assert tx.tasks.cancel(task_id)
+            task = tx.tasks.get(task_id)
+        assert service.dispatcher.send_again(FLOWS[task.flow], task)
+        until(lambda: not service.task(task_id).live)
+    assert service.task(task_id).error_code == "cancelled"
+    assert hosts_of(service, task_id) == ["left"]
     service.assert_clean(image)
 
 

@@ -6,11 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import insert, select
 
+from catalog import tables as t
+from flows.options import STAGING_STORE
+from flows.staging import Staging
 from stores.errors import StoreUnavailable
+from stores.memory import MemoryStore
 from stores.wrappers import Call
 from tests.flows.service import Service
-from tests.workers.desk import LATER, STEPS, NoBroker, ask, sweep_soon, wait_for
+from tests.workers.desk import LATER, STEPS, NoBroker, ask, confine, sweep_soon, wait_for
 from workers.runner import Runner
 from workers.sweeper import Sweeper, sweep
 
@@ -64,6 +69,37 @@ def test_lost_messages_are_sent_again(service: Service, broken_off_after: int) -
     sweep_soon(service)
     assert service.task(task_id).status == "success"
     service.assert_clean(image)
+
+
+@pytest.mark.parametrize("host", [None, "far"])
+def test_a_host_is_rung_at_again(service: Service, monkeypatch: pytest.MonkeyPatch, host: str | None) -> None:
+    """Given an import that one host alone can do, when its message is lost, then any sweeper rings at that host."""
+    confine(monkeypatch, host)
+    _, task_id = ask(service)
+    bell = NoBroker(service)
+    service.runtime.catalog.database.skew = LATER
+    assert sweep(service.runtime, bell) == 1
+    assert (bell.rung, bell.hosts) == ([task_id], [host])
+
+
+@pytest.mark.parametrize(("host", "left"), [(None, []), ("here", []), ("far", ["staged"])])
+def test_garbage_on_the_disk_of_a_host(service: Service, host: str | None, left: list[str]) -> None:
+    """Given staged bytes that nobody needs, when a sweeper comes by, then it deletes what its host can reach."""
+    staging = MemoryStore(STAGING_STORE)
+    writer = staging.create("staged")
+    writer.write(b"x")
+    writer.commit()
+    catalog, image = service.runtime.catalog, service.image()
+    row = {"store": STAGING_STORE, "object_key": "staged", "image_id": image.id, "host": host}
+    due = {"state": "garbage", "created_at": 0, "collect_at": 0, "forget_at": 0}
+    with catalog.begin() as tx:
+        tx.connection.execute(insert(t.objects).values(row | due))
+    runtime = replace(service.runtime, host="here", staging=Staging(staging, host, 60.0))
+    sweep(runtime, service.dispatcher)
+    assert staging.keys() == left
+    with catalog.read() as tx:
+        keys = [row.object_key for row in tx.connection.execute(select(t.objects.c.object_key))]
+    assert keys == left, "what is deleted for the last time is forgotten"
 
 
 def test_a_dead_worker_is_replaced(service: Service) -> None:

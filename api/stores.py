@@ -1,0 +1,39 @@
+"""One image in one store (import-behaviour §3.6). What stores there are is told by `api/info.py`."""
+
+import logging
+
+import falcon
+
+from api.bodies import no_body
+from api.context import caller
+from flows.locations import remove, settled
+from flows.runtime import Runtime
+from stores.errors import ObjectInUse, StoreError
+
+log = logging.getLogger(__name__)
+
+
+class StoreImage:
+    """`/v2/stores/{store}/{image_id}`."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, store: str, image_id: str) -> None:
+        """Delete the image's data from one store, for administrators: 204, also when it was gone already."""
+        no_body(req)
+        self._runtime.stores.get(store)
+        with self._runtime.catalog.read() as tx:
+            image = tx.images.get(image_id)
+        if not caller(req).is_admin:
+            raise falcon.HTTPForbidden(description="Deleting an image from a store is for administrators.")
+        settled(self._runtime, image)
+        try:
+            remove(self._runtime, image_id, store)
+        except ObjectInUse:
+            raise
+        except StoreError as error:
+            # A backend that is away is 503 elsewhere; here clients know 500 for all that it may say.
+            log.error("image %s stays in store %s: %s", image_id, store, error)
+            raise falcon.HTTPInternalServerError(description=f"Image {image_id} stays where it is: {error}.") from error
+        resp.status = falcon.HTTP_204
