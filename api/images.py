@@ -40,7 +40,7 @@ class Images:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """A page of images."""
         listing = Listing(req.query_string, self._options, caller(req))
-        with self._catalog.read() as tx:
+        with self._catalog.peek() as tx:
             page = tx.images.page(listing.query)
         images = [self._view.show(settled(self._runtime, image)) for image in page]
         answer(resp, {"images": images, **listing.links(page), "schema": "/v2/schemas/images"})
@@ -58,14 +58,14 @@ class Image:
     def on_get(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """The image as it is now."""
         no_body(req)
-        with self._catalog.read() as tx:
+        with self._catalog.peek() as tx:
             image = tx.images.get(image_id)
         answer(resp, self._view.show(settled(self._runtime, image)))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """Delete the image, whatever its status; what its stores hold goes soon after."""
         no_body(req)
-        with self._catalog.read() as tx:
+        with self._catalog.peek() as tx:
             image = tx.images.get(image_id)
         # Under an id that no store has any more, nobody could delete the bytes.
         settled(self._runtime, image)

@@ -69,8 +69,10 @@ def serving(images: int) -> Iterator[Service]:
         database.dispose()
         data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tranship-bench-")))
         # Nothing asked here rings a doorbell, so no broker has to be there.
-        sections = {"DEFAULT": {"workers": 2}, "database": {"connection": url}, "tranship": {"eager": True}}
-        yield Service(stack.enter_context(Api(["api", "--config-file", str(configured(data, sections))])), postgres)
+        config = configured(
+            data, {"DEFAULT": {"workers": 2}, "database": {"connection": url}, "tranship": {"eager": True}}
+        )
+        yield Service(stack.enter_context(Api(["api", "--config-file", str(config)])), postgres)
 
 
 def measure(service: Service, case: str, clients: int, seconds: float) -> Figures:

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, literal, or_, select, tuple_
 
 from catalog import tables as t
 from catalog.errors import BadMarker
+from catalog.records import whole
 
 SORT_KEYS = ("name", "status", "container_format", "disk_format", "size", "id", "created_at", "updated_at")
 """Columns of images that a list may be sorted by."""
@@ -45,13 +46,17 @@ class ImageQuery:
 
 
 def page_of(connection: Connection, query: ImageQuery) -> Select[Any]:
-    """Return the statement that selects the page's rows of `images`. Raises `BadMarker`."""
+    """Return the statement that selects the page's images as `catalog.records.record` reads them.
+
+    Raises `BadMarker`.
+    """
     keys = _complete(query.sort)
     wanted = _wanted(query)
     if query.marker is not None:
         wanted.append(_after(connection, query.marker, keys))
-    order = [_value(key).desc() if key.descending else _value(key).asc() for key in keys]
-    return select(t.images).where(*wanted).order_by(*order).limit(query.limit)
+    page = select(t.images).where(*wanted).order_by(*_order(t.images, keys)).limit(query.limit).subquery("page")
+    # Only what is on the page is read whole, and its order is said again, for no subquery promises to keep one.
+    return whole(page).order_by(*_order(page, keys))
 
 
 def _complete(sort: tuple[SortKey, ...]) -> tuple[SortKey, ...]:
@@ -61,9 +66,13 @@ def _complete(sort: tuple[SortKey, ...]) -> tuple[SortKey, ...]:
     return sort + tuple(SortKey(column, descending) for column in ("created_at", "id") if column not in named)
 
 
-def _value(key: SortKey) -> ColumnElement[Any]:
+def _order(images: FromClause, keys: tuple[SortKey, ...]) -> list[ColumnElement[Any]]:
+    return [_value(key, images).desc() if key.descending else _value(key, images).asc() for key in keys]
+
+
+def _value(key: SortKey, images: FromClause = t.images) -> ColumnElement[Any]:
     """What to compare: null counts as empty, since SQL could not say what comes after it."""
-    column = t.images.c[key.column]
+    column = images.c[key.column]
     return func.coalesce(column, _EMPTY[key.column]) if key.column in _EMPTY else column
 
 

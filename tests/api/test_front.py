@@ -167,7 +167,7 @@ def test_what_nobody_foresaw_is_500_with_an_id_and_no_trace(
     def broken() -> None:
         raise RuntimeError("the secret is swordfish")
 
-    monkeypatch.setattr(service.catalog, "read", broken)
+    monkeypatch.setattr(service.catalog, "peek", broken)
 
     # When it is asked
     answer = service.client.simulate_get("/v2/images", headers={"X-OpenStack-Request-ID": "req-7"})

@@ -43,9 +43,10 @@ INSERT INTO locations SELECT id, store, id || '.1', 'file:///' || store || '/' |
 FROM crowd, LATERAL (VALUES ('a'), ('b')) AS s (store) WHERE status IN ('active', 'deactivated');
 
 INSERT INTO tasks SELECT
-    task, id, 'api_image_import', 'web-download', 1, CASE WHEN status = 'importing' THEN 'processing' ELSE 'success' END,
-    owner, 'u', 'req-1', '{{}}', '{{}}', NULL, '{{}}', NULL, '', NULL, TRUE, FALSE, '', 0, NULL, 1, NULL, NULL, made, made,
-    CASE WHEN status = 'importing' THEN NULL ELSE made END
+    task, id, 'api_image_import', 'web-download', 1,
+    CASE WHEN status = 'importing' THEN 'processing' ELSE 'success' END,
+    owner, 'u', 'req-1', '{{}}', '{{}}', NULL, '{{}}', NULL, '', NULL, TRUE, FALSE, '', 0, NULL, 1, NULL, NULL,
+    made, made, CASE WHEN status = 'importing' THEN NULL ELSE made END
 FROM crowd WHERE NOT gone AND status <> 'queued';
 
 INSERT INTO targets SELECT
