@@ -12,8 +12,10 @@ from api.health import Health
 from api.image_view import ImageView
 from api.images import Image, Images
 from api.imports import Import
+from api.lingering import Lingering
 from api.options import ApiOptions
 from api.schemas import documents
+from api.staging import Stage
 from api.stores import StoreImage
 from api.tasks import ImageTasks
 from api.versions import Versions
@@ -30,7 +32,7 @@ def create_app(
 
     `authenticate` tells who sent a request; without it, `auth_strategy` decides. Raises `ValueError` for one not known.
     """
-    middleware = (Versions(options), Contexts(authenticate or authenticator(options)))
+    middleware = (Lingering(), Versions(options), Contexts(authenticate or authenticator(options)))
     app: App = falcon.App(middleware=middleware)
     errors.install(app)
     view = ImageView(runtime.stores)
@@ -39,6 +41,7 @@ def create_app(
     app.add_route("/v2/images/{image_id}", Image(runtime, dispatcher, view))
     app.add_route("/v2/images/{image_id}/file", Data(runtime))
     app.add_route("/v2/images/{image_id}/import", Import(runtime, dispatcher))
+    app.add_route("/v2/images/{image_id}/stage", Stage(runtime))
     app.add_route("/v2/images/{image_id}/tasks", ImageTasks(runtime))
     app.add_route("/v2/info/import", info.import_methods(runtime.options.methods))
     app.add_route("/v2/info/stores", info.stores(runtime.stores))

@@ -12,9 +12,14 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 
 
+def has_body(req: falcon.Request) -> bool:
+    """Whether the request announces a body; a Content-Length of 0 announces none."""
+    return req.env.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in req.env
+
+
 def no_body(req: falcon.Request) -> None:
-    """Refuse a body where none belongs; a Content-Length of 0 is none, whatever its type."""
-    if req.content_length or "HTTP_TRANSFER_ENCODING" in req.env:
+    """Refuse a body where none belongs, whatever its type."""
+    if has_body(req):
         raise falcon.HTTPBadRequest(description="A body is not expected with this request.")
 
 

@@ -11,7 +11,7 @@ from falcon import mediatypes
 
 from api.context import Context
 from catalog.errors import CatalogError
-from flows.errors import NotAdmitted
+from flows.errors import NotAdmitted, StagingError
 from pipeline.errors import TransferError
 from stores.errors import StoreError
 
@@ -36,10 +36,16 @@ STATUSES: Mapping[str, int] = {
     "store_read_only": 400,
     "object_in_use": 409,
     "store_unavailable": 503,
+    "source_broken": 400,
+    "source_stalled": 408,
+    "too_big": 413,
+    "upload_over": 410,
+    "staging_full": 413,
+    "staging_unavailable": 503,
 }
 """`code` of an error of ours → HTTP status. A code that is not here is our own fault: 500, and its text stays here."""
 
-_OURS = (CatalogError, NotAdmitted, TransferError, StoreError)
+_OURS = (CatalogError, NotAdmitted, StagingError, TransferError, StoreError)
 
 _EXPLANATIONS: Mapping[int, str] = {
     404: "The resource could not be found.",

@@ -14,6 +14,7 @@ from catalog.locations import Withdrawn, put_back, settle, withdraw
 from catalog.lock import ImportLock
 from catalog.objects import Garbage, forget, take_garbage
 from catalog.tasks import NewTask, Tasks
+from catalog.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +24,23 @@ class Tx:
     connection: Connection
     images: Images
     tasks: Tasks
+    uploads: Uploads
 
 
 class Catalog:
     """The only writer of images, locations, tasks and objects.
 
-    `grace` is how many seconds garbage objects are looked for again after their first deletion.
+    `grace` is how many seconds garbage objects are looked for again after their first deletion; `keep_for`, how many
+    staged bytes wait to be imported.
     """
 
-    def __init__(self, database: Database, lock: ImportLock, *, grace: float = 3600.0) -> None:
+    def __init__(
+        self, database: Database, lock: ImportLock, *, grace: float = 3600.0, keep_for: float = 48 * 3600.0
+    ) -> None:
         self.database = database
         self.lock = lock
         self.grace = grace
+        self.keep_for = keep_for
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
@@ -61,20 +67,26 @@ class Catalog:
         """
         with self.database.begin() as connection:
             self.lock.hold(connection, claim)
-            yield Fenced(connection, self.database, self.lock, claim, grace=self.grace)
+            yield Fenced(connection, self.database, self.lock, claim, self._uploads(connection), grace=self.grace)
 
     def _tx(self, connection: Connection) -> Tx:
-        return Tx(connection, Images(connection, self.database), Tasks(connection, self.database))
+        images, tasks = Images(connection, self.database), Tasks(connection, self.database)
+        return Tx(connection, images, tasks, self._uploads(connection))
+
+    def _uploads(self, connection: Connection) -> Uploads:
+        return Uploads(connection, self.database, grace=self.grace, keep_for=self.keep_for)
 
     def request_import(self, new: NewTask) -> None:
         """Record the wish whole: task, targets, lock and image status, or nothing of it (architecture §6.3).
 
-        Raises `LockHeld` while another task holds the image, `Conflict` when its status or a missing format forbids an
-        import, `NotFound` when there is no such image or it is deleted.
+        Raises `LockHeld` while another task holds the image, `Conflict` when its status, a missing format or staged
+        bytes that are gone forbid an import, `NotFound` when there is no such image or it is deleted.
         """
         with self.begin() as tx:
             self.lock.require_free(tx.connection, new.image_id)
             tx.images.start_import(new.image_id, new.begins_from, new.stores)
+            if new.upload is not None:
+                tx.uploads.require_staged(new.image_id, new.upload)
             tx.tasks.create(new)
             self.lock.claim(tx.connection, new.image_id, new.id)
 
@@ -96,6 +108,13 @@ class Catalog:
         """
         with self.begin() as tx:
             tx.images.delete(image_id, grace=self.grace)
+
+    def expire_uploads(self, *, limit: int) -> list[str]:
+        """Give up uploads that fell silent, and staged bytes that nobody has imported in time; the ids of the images,
+        which are queued again.
+        """
+        with self.begin() as tx:
+            return tx.uploads.expire(limit=limit)
 
     def withdraw(self, image_id: str, store: str, *, due_in: float | None) -> Withdrawn:
         """Take away the image's location in `store`; see `catalog.locations.withdraw`, also for what it raises."""

@@ -28,6 +28,12 @@ class Conflict(CatalogError):
     code = "conflict"
 
 
+class UploadOver(CatalogError):
+    """Data that is being received is wanted no more: its image was deleted, or its sender was silent for too long."""
+
+    code = "upload_over"
+
+
 class Protected(CatalogError):
     """The image must not be deleted as long as its `protected` is set."""
 

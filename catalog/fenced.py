@@ -3,7 +3,8 @@
 A `Fenced` exists only inside `Catalog.fenced(claim)`, which began with `ImportLock.hold`: the lock row is ours, locked,
 and stays so until the commit. A worker whose fence is no longer the current one never gets here.
 
-Who needs several rows locks them in one order, so that none waits for another in a circle: image_locks, images, tasks.
+Who needs several rows locks them in one order, so that none waits for another in a circle: image_locks, images, tasks,
+and the objects that others may want too (uploads).
 """
 
 import json
@@ -20,6 +21,7 @@ from catalog.lock import ImportLock
 from catalog.objects import UNCLAIMED, discard
 from catalog.records import IMPORTING
 from catalog.tasks import waiting_phase
+from catalog.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,20 @@ class Fenced:
     """The worker's pen. Image and task are those of the claim."""
 
     def __init__(
-        self, connection: Connection, database: Database, lock: ImportLock, claim: Claim, *, grace: float
+        self,
+        connection: Connection,
+        database: Database,
+        lock: ImportLock,
+        claim: Claim,
+        uploads: Uploads,
+        *,
+        grace: float,
     ) -> None:
         self._connection = connection
         self._database = database
         self._lock = lock
         self._claim = claim
+        self._uploads = uploads
         self._grace = grace
 
     # -- objects and targets
@@ -219,6 +229,14 @@ class Fenced:
                 updated_at=self._database.now(),
             )
         )
+
+    def restage(self) -> bool:
+        """Back to uploading, if what was staged is still there; see `Uploads.restage`."""
+        return self._uploads.restage(self._claim.image_id)
+
+    def discard_upload(self) -> None:
+        """What was staged for the image becomes garbage."""
+        self._uploads.discard(self._claim.image_id)
 
     # -- the task
 

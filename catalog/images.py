@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from catalog import tables as t
@@ -128,8 +128,10 @@ class Images:
             raise Protected(f"Image {image_id} is protected and cannot be deleted.")
         call_off(self._connection, t.tasks.c.image_id == image_id)
         self._connection.execute(delete(t.locations).where(t.locations.c.image_id == image_id))
-        located = and_(t.objects.c.image_id == image_id, t.objects.c.state == "located")
-        discard(self._connection, self._database, located, grace=grace)
+        # What a task writes, its worker takes back; what a request has uploaded, nobody else would.
+        obj = t.objects.c
+        mine = and_(obj.image_id == image_id, or_(obj.state == "located", obj.task_id.is_(None)))
+        discard(self._connection, self._database, mine, grace=grace)
 
 
 def _elsewhere(image: ImageRecord, wanted: str) -> Conflict:

@@ -22,16 +22,19 @@ class Garbage:
 
 def discard(
     connection: Connection, database: Database, which: ColumnElement[bool], *, grace: float, due_in: float = 0.0
-) -> None:
+) -> list[str]:
     """Declare objects garbage, to be deleted `due_in` seconds from now and again until `grace` seconds have passed.
 
-    Again, because a paused worker may wake up and complete its write after the first deletion.
+    Again, because a paused worker may wake up and complete its write after the first deletion. Returned is the id of
+    each one's image.
     """
-    connection.execute(
+    gone = connection.execute(
         update(t.objects)
         .where(which, t.objects.c.state != "garbage")
         .values(state="garbage", collect_at=database.after(due_in), forget_at=database.after(grace))
+        .returning(t.objects.c.image_id)
     )
+    return list(gone.scalars())
 
 
 def take_garbage(

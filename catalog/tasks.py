@@ -33,7 +33,8 @@ class NewTask:
     """A wish, as the API records it. `input` is shown to users (secrets masked); `source` is for the worker alone.
 
     `begins_from` is the status that the image must be in; only an active one stays in it. `host` names the one host
-    whose workers can read the source, None says that all can.
+    whose workers can read the source, None says that all can. `upload` is the key of the staged bytes that it brings,
+    if it brings such.
     """
 
     id: str
@@ -48,6 +49,7 @@ class NewTask:
     request_id: str | None
     begins_from: str = "queued"
     host: str | None = None
+    upload: str | None = None
     type: str = "api_image_import"
 
 

@@ -35,17 +35,20 @@ def image_of(ctx: StepContext) -> ImageRecord:
             raise Interrupted("the image was deleted") from error
 
 
-def bring(ctx: StepContext, source: Source, image: ImageRecord, *, noun: str = "download") -> Record:
+def bring(
+    ctx: StepContext, source: Source, image: ImageRecord, *, noun: str = "download", phase: str = "downloading"
+) -> Record:
     """Make the bytes of `source` the data of an image that has none yet, in every target store of the task.
 
     The returned record notes what is where, and what is known of the data. `noun` is what users call the bytes of the
-    source. Raises as `promised` and `move` do.
+    source, `phase` what they see us do with it. Raises as `promised` and `move` do.
     """
     promise = promised(ctx, noun)
     keys = new_keys(ctx)
     expand = None if image.container_format == COMPRESSED else ctx.runtime.expansion
     of_source, of_image = _hashes(ctx, image, promise, as_it_comes=expand is None)
-    result = move(ctx, source, keys, [*_taps(ctx, image), *of_image], source_taps=of_source, expand=expand)
+    taps = [*_taps(ctx, image), *of_image]
+    result = move(ctx, source, keys, taps, source_taps=of_source, expand=expand, phase=phase)
     algorithm = ctx.runtime.options.hashing_algorithm
     data = {
         "size": result.bytes_written,

@@ -1,4 +1,7 @@
-"""Why an import request is not taken. Every class has a stable `code`; the text is shown to users."""
+"""Why an import request is not taken, and what goes wrong with staged data.
+
+Every class has a stable `code`; the text is shown to users.
+"""
 
 from typing import ClassVar
 
@@ -32,3 +35,29 @@ class LocationQuota(NotAdmitted):
     """More stores are asked for than an image may have locations (413)."""
 
     code = "location_quota"
+
+
+class StagingError(Exception):
+    """The staging area does not do what it is there for."""
+
+    code: ClassVar[str] = "staging_error"
+    transient: ClassVar[bool] = False
+
+
+class StagingFull(StagingError):
+    """There is no room for what is being staged (413)."""
+
+    code = "staging_full"
+
+
+class StagingUnavailable(StagingError):
+    """The staging store refuses, does not answer, or cannot be reached from this host (503)."""
+
+    code = "staging_unavailable"
+    transient = True
+
+
+class StagedDataGone(StagingError):
+    """What was staged is lost, or is not whole any more: it has to be staged again."""
+
+    code = "staged_data_gone"

@@ -48,11 +48,13 @@ class ImportRequest:
 class Admission:
     """What a worker needs to know of an admitted request: kept with the task, never shown.
 
-    `host` names the only host whose workers can read the source; None for all.
+    `host` names the only host whose workers can read the source; None for all. `upload` is the key of the staged bytes
+    that are the source, if they are: they must still be there when the task is recorded.
     """
 
     source: Mapping[str, object]
     host: str | None = None
+    upload: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

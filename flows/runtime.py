@@ -52,9 +52,9 @@ class Runtime:
         staging = settings.staging
         return cls(
             host=settings.host,
-            catalog=Catalog(database, lock, grace=settings.lease.orphan_grace),
+            catalog=Catalog(database, lock, grace=settings.lease.orphan_grace, keep_for=staging.keep_for),
             stores=stores,
-            staging=Staging(build_store(staging.spec, stores), staging.host, staging.keep_for),
+            staging=Staging(build_store(staging.spec, stores), staging.host),
             uris=UriPolicy(settings.uris),
             http=settings.http,
             expansion=settings.expansion,

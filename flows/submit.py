@@ -57,6 +57,7 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
         source=admission.source,
         begins_from=flow.begins_from,
         host=admission.host,
+        upload=admission.upload,
         all_stores_must_succeed=request.all_stores_must_succeed,
         owner=who.project,
         user_id=who.user,

@@ -20,8 +20,9 @@ FAREWELL = 1.0
 
 
 def sweep(runtime: Runtime, dispatcher: Dispatcher) -> int:
-    """One whole round: ring, then delete garbage that is due. Returns tasks rung for."""
+    """One whole round: ring, give up stale uploads, then delete garbage that is due. Returns tasks rung for."""
     rung = ring(runtime, dispatcher)
+    expire(runtime)
     collect(runtime, limit=BATCH)
     return rung
 
@@ -43,6 +44,12 @@ def ring(runtime: Runtime, dispatcher: Dispatcher, *, messages_lost: bool = Fals
         elif not runtime.catalog.lock.busy(task.id):
             rung += dispatcher.send_again(flow, task)
     return rung
+
+
+def expire(runtime: Runtime) -> None:
+    """Give up uploads that fell silent and staged bytes whose time is over: their images take data again."""
+    for image_id in runtime.catalog.expire_uploads(limit=BATCH):
+        log.warning("image %s is queued again: its data was not uploaded, or not imported, in time", image_id)
 
 
 class Sweeper:
@@ -75,6 +82,7 @@ class Sweeper:
     def _ring(self) -> None:
         ring(self._runtime, self._dispatcher, messages_lost=self._messages_lost)
         self._messages_lost = False
+        expire(self._runtime)
 
     def _collect(self) -> None:
         collect(self._runtime, limit=BATCH)

@@ -20,7 +20,7 @@ from catalog.lock import ImportLock
 from catalog.tasks import NewTask
 from flows.dispatch import Dispatcher, celery_app
 from flows.flow import Flow
-from flows.options import STAGED_FOR, STAGING_STORE, BrokerOptions, ImportOptions, LeaseOptions
+from flows.options import STAGING_STORE, BrokerOptions, ImportOptions, LeaseOptions
 from flows.policy import UriPolicy
 from flows.runtime import Runtime
 from flows.staging import Staging
@@ -74,7 +74,7 @@ def runtime(directory: Path, stores: StoreRegistry | None = None) -> Runtime:
         host="here",
         catalog=Catalog(database, ImportLock(database)),
         stores=stores or registry(),
-        staging=Staging(MemoryStore(STAGING_STORE), None, STAGED_FOR),
+        staging=Staging(MemoryStore(STAGING_STORE), None),
         uris=UriPolicy(),
         http=HttpOptions(),
         expansion=ExpansionLimit(max_bytes=1 << 40),
@@ -179,3 +179,8 @@ class Service:
         """The key of the image's data in `store`."""
         with self.catalog.read() as tx:
             return next(at.object_key for at in tx.images.get(image_id).locations if at.store == store)
+
+
+def ask(service: Service, image: str, body: object = IMPORT, **headers: str) -> testing.Result:
+    """Ask for an import."""
+    return service.client.simulate_post(f"/v2/images/{image}/import", json=body, headers=headers)

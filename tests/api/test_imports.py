@@ -4,20 +4,15 @@ import dataclasses
 from typing import Any
 
 import pytest
-from falcon import testing
 
 from api.imports import import_request
 from catalog.tasks import TaskRecord
 from flows.errors import BadImportRequest
 from flows.flow import Admission, ImportRequest
 from flows.methods import FLOWS
-from tests.api.service import IMPORT, URI, Service
+from tests.api.service import IMPORT, URI, Service, ask
 
 METHOD = {"name": "web-download", "uri": URI}
-
-
-def ask(service: Service, image: str, body: object = IMPORT, **headers: str) -> testing.Result:
-    return service.client.simulate_post(f"/v2/images/{image}/import", json=body, headers=headers)
 
 
 def only_task(service: Service, image: str) -> TaskRecord:

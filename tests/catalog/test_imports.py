@@ -1,6 +1,7 @@
 """What an import does to an image, and what becomes of both when the image is deleted; how it all shows."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import update
@@ -65,6 +66,62 @@ class TestAskingForAnImport:
         image_id = new_image(catalog, **{missing: None})
         with pytest.raises(Conflict, match="'disk_format' set"):
             catalog.request_import(new_task(image_id))
+
+    def test_for_what_is_so_already(self, catalog: Catalog) -> None:
+        """Given an active image, when its own stores are wished for, then a task is done, whose verdict alone stays."""
+        image_id, _ = imported(catalog, ("a", "b"))
+        failed = replace(new_task(image_id, ("c",)), begins_from="active")
+        catalog.request_import(failed)
+        with catalog.fenced(entered(catalog, failed.id)) as tx:
+            tx.settle_targets(None, ("full", "no room"))
+            tx.fail(code="full", message="no room", keep_for=60)
+        before = image_of(catalog, image_id)
+        wish = replace(new_task(image_id, ("b", "a")), begins_from="active")
+        catalog.record_fulfilled(wish, "Nothing to do.", keep_for=60)
+        with catalog.read() as reading:
+            task = reading.tasks.get(wish.id)
+            due = reading.tasks.newest(image_id)
+        assert before.failed == ("c",)
+        assert image_of(catalog, image_id) == replace(before, failed=())
+        assert (task.status, task.message, task.result) == ("success", "Nothing to do.", {"image_id": image_id})
+        assert (task.live, task.source, task.phase, due.id) == (False, {}, "", wish.id)
+        assert [(target.store, target.state) for target in task.targets] == [("b", "done"), ("a", "done")]
+
+    def test_for_what_is_so_no_longer(self, catalog: Catalog) -> None:
+        """Given an image that left a store or its status, or is held or deleted, then nothing is recorded for it."""
+        image_id, _ = imported(catalog, ("a",))
+
+        def refused(error: type[Exception], says: str, *stores: str, begins_from: str = "active") -> None:
+            with pytest.raises(error, match=says):
+                catalog.record_fulfilled(replace(new_task(image_id, stores), begins_from=begins_from), "", keep_for=60)
+
+        refused(Conflict, "no longer in b", "a", "b")
+        refused(Conflict, "in status active, not queued", "a", begins_from="queued")
+        copy = replace(new_task(image_id, ("c",)), begins_from="active")
+        catalog.request_import(copy)
+        refused(LockHeld, copy.id, "a")
+        with catalog.read() as reading:
+            assert len(reading.tasks.of_image(image_id)) == 2
+        catalog.delete_image(image_id)
+        with catalog.fenced(entered(catalog, copy.id)) as tx:
+            tx.fail(code="cancelled", message="deleted", keep_for=60)
+        refused(NotFound, image_id, "a")
+
+    def test_into_an_active_image(self, catalog: Catalog) -> None:
+        """Given an active image, when stores are added to it, then it stays active; where it is, it need not go."""
+        image_id, _ = imported(catalog, ("a",))
+        task = replace(new_task(image_id, ("b", "c")), begins_from="active")
+        with pytest.raises(Conflict, match="already in one of the stores a, b"):
+            catalog.request_import(replace(task, stores=("a", "b")))
+        catalog.request_import(task)
+        image = image_of(catalog, image_id)
+        assert (image.status, image.import_task, image.importing_to) == ("active", task.id, ("b", "c"))
+        with catalog.fenced(entered(catalog, task.id)) as tx:
+            tx.requeue()
+            tx.fail(code="x", message="no", keep_for=60)
+        assert image_of(catalog, image_id) == replace(
+            image, import_task=None, importing_to=(), updated_at=image_of(catalog, image_id).updated_at
+        )
 
     def test_of_nothing(self, catalog: Catalog) -> None:
         """Given an image that is deleted or never was, then it is `NotFound`."""

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from catalog.images import ImageRecord, NewImage
 from catalog.tasks import TaskRecord
 from flows.dispatch import Dispatcher
 from flows.flow import ImportRequest
+from flows.options import STAGING_STORE
 from flows.runtime import Runtime
+from flows.staging import Staging, stage
 from flows.submit import Requester, submit
+from pipeline.received import ReceivedSource
 from stores.base import StoreSpec
 from stores.memory import MemoryStore
 from stores.registry import StoreRegistry
@@ -35,6 +39,7 @@ class Service:
     dispatcher: Dispatcher
     memory: dict[str, MemoryStore]
     faulty: dict[str, FaultyStore]
+    staged: MemoryStore
     origin: Origin
     objects: Mapping[str, bytes] = field(default_factory=dict)
 
@@ -50,6 +55,15 @@ class Service:
         """
         request = ImportRequest("web-download", uri=self.origin.url(path), stores=tuple(stores), **more)
         return submit(self.runtime, self.dispatcher, image, request, Requester("p", "u", "req-1"))
+
+    def stage(self, image: ImageRecord, data: bytes = DATA, size: int | None = None) -> int:
+        """Upload data for the image, announced as `size` bytes."""
+        return stage(self.runtime, image.id, ReceivedSource(BytesIO(data).read, size), size)
+
+    def ask_staged(self, image: ImageRecord, stores: Sequence[str] = ("a",), **more: Any) -> str:
+        """Ask for an import of what was staged; as `ask`."""
+        request = ImportRequest("glance-direct", stores=tuple(stores), **more)
+        return submit(self.runtime, self.dispatcher, self.look(image), request, Requester("p", "u", "req-3"))
 
     def active(self, *stores: str, **formats: Any) -> ImageRecord:
         """An image that was imported into these stores."""
@@ -90,7 +104,7 @@ class Service:
             return tx.images.get(image.id)
 
     def fail(self, store: str, operation: Operation, hook: Hook) -> None:
-        """Let every such call to the store go through `hook`."""
+        """Let every such call to the store go through `hook`; `STAGING_STORE` is one more."""
         self.faulty[store].hooks[operation] = hook
 
     def kept(self) -> dict[str, list[str]]:
@@ -103,8 +117,13 @@ class Service:
         """
         now = self.look(image)
         located = {(place.store, place.object_key) for place in now.locations}
-        kept = {(name, key) for name, keys in self.kept().items() for key in keys if key.startswith(image.id)}
-        assert kept == located
+        stored = {(name, key) for name, keys in self.kept().items() for key in keys if key.startswith(image.id)}
+        assert stored == located
+        with self.runtime.catalog.read() as tx:
+            staged = tx.uploads.staged(image.id)
+        kept = self.staged.keys()
+        assert [key for key in kept if key.startswith(image.id)] == ([staged.key] if staged else [])
+        assert (now.status == "uploading") == (staged is not None)
         assert now.import_task is None
         assert not now.importing_to
         assert (now.status == "active") == bool(located)
@@ -131,7 +150,11 @@ def eager_service(
         memory = {name: MemoryStore(name) for name in stores}
         faulty = {name: FaultyStore(store) for name, store in memory.items()}
         specs = [StoreSpec(name, "memory", weight=(weights or {}).get(name, 0)) for name in stores]
-        runtime = replace(Runtime.build(chosen), stores=StoreRegistry(list(faulty.values()), stores[0], specs))
+        registry = StoreRegistry(list(faulty.values()), stores[0], specs)
+        staged = MemoryStore(STAGING_STORE)
+        faulty[STAGING_STORE] = FaultyStore(staged)
+        staging = Staging(faulty[STAGING_STORE], None)
+        runtime = replace(Runtime.build(chosen), stores=registry, staging=staging)
         runtime.catalog.database.create()
-        yield Service(runtime, eager(runtime, chosen), memory, faulty, origin)
+        yield Service(runtime, eager(runtime, chosen), memory, faulty, staged, origin)
         runtime.close()

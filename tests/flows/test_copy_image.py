@@ -158,7 +158,9 @@ def test_what_changed_since_the_image_was_looked_at(service: Service, meanwhile:
     if meanwhile == "copied" and not wish:
         service.copy(image, "b")
     elif meanwhile == "copied":
-        image = replace(image, locations=(*image.locations, replace(image.locations[0], store="gone")))
+        image = replace(
+            image, locations=(*image.locations, replace(image.locations[0], store="gone", url="memory://gone"))
+        )
     elif meanwhile == "deleted":
         service.runtime.catalog.delete_image(image.id)
     else:

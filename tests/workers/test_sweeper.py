@@ -94,7 +94,7 @@ def test_garbage_on_the_disk_of_a_host(service: Service, host: str | None, left:
     due = {"state": "garbage", "created_at": 0, "collect_at": 0, "forget_at": 0}
     with catalog.begin() as tx:
         tx.connection.execute(insert(t.objects).values(row | due))
-    runtime = replace(service.runtime, host="here", staging=Staging(staging, host, 60.0))
+    runtime = replace(service.runtime, host="here", staging=Staging(staging, host))
     sweep(runtime, service.dispatcher)
     assert staging.keys() == left
     with catalog.read() as tx:

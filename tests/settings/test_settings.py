@@ -1,10 +1,9 @@
 """Options: Glance's names from INI files, the environment, what follows from the data directory, and refusals."""
 
-import os
 import re
 import socket
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +16,6 @@ from settings import BadSettings, Settings
 from stores.errors import StoreMisconfigured
 
 SECRET = "hunter2"
-
-
-@pytest.fixture(autouse=True)
-def _no_options_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment of whoever runs the tests says nothing."""
-    for name in [name for name in os.environ if name.startswith("OS_")]:
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def load(tmp_path: Path) -> Callable[[str], Settings]:
-    """`load(text)` reads the text as a configuration file."""
-
-    def read(text: str) -> Settings:
-        path = tmp_path / "tranship.conf"
-        path.write_text(text)
-        return settings.load([str(path)], data=str(tmp_path / "data"))
-
-    return read
 
 
 GLANCE_API_CONF = """
@@ -98,9 +78,7 @@ def test_a_glance_api_conf_is_understood(load: Callable[[str], Settings]) -> Non
     assert (got.api.host, got.api.port, got.api.workers) == ("10.1.2.3", 9393, 5)
     assert (got.api.public_endpoint, got.api.limit_param_default) == ("https://image.example.org", 50)
     assert got.api.disk_formats == ("raw", "qcow2", "iso")
-    assert got.imports.methods == tuple(
-        name for name in ("glance-direct", "web-download", "copy-image") if name in FLOWS
-    ), "only what this version offers, brackets or not"
+    assert got.imports.methods == ("glance-direct", "web-download", "copy-image"), "brackets or not"
     assert (got.imports.hashing_algorithm, got.imports.image_size_cap) == ("sha256", 1 << 40)
     assert got.imports.task_time_to_live == 24 * 3600
     assert got.database_url == "postgresql+psycopg2://glance:hunter2@10.1.2.3/glance"
@@ -221,6 +199,25 @@ def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPa
     assert settings.load(overrides=[("DEFAULT", "bind_port", 8888)]).api.port == 8888
 
 
+def test_a_host_is_called_as_the_system_calls_it(
+    load: Callable[[str], Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given no name for this host, then it is the system's; one that no queue can have is refused."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "node-7.rack_2.example")
+    assert load("").host == "node-7.rack_2.example"
+    monkeypatch.setattr(socket, "gethostname", lambda: "büro")
+    with pytest.raises(BadSettings, match=r"^\[tranship\] host: 'büro' is not 1 to 64 of A-Z a-z 0-9 \. _ -$"):
+        load("")
+    assert load("[tranship]\nhost = office\n").host == "office"
+
+
+def test_when_an_import_is_stale(load: Callable[[str], Settings]) -> None:
+    """Given nothing, then an import may be superseded after Glance's 60 and 120 minutes; else as it is said."""
+    assert (load("").lease.stale_after, load("").lease.stale_pending_after) == (3600, 7200)
+    got = load("[tranship]\nstale_after = 5\nstale_pending_after = 7.5\nstaging_ttl = 60\n")
+    assert (got.lease.stale_after, got.lease.stale_pending_after, got.staging.keep_for) == (5, 7.5, 60)
+
+
 REDIS_KEEPER = [
     ("broker_url = redis://r:6379/0", "redis://r:6379/0"),
     ("broker_url = rediss://r/0", "rediss://r/0"),
@@ -324,20 +321,6 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, make: Callable[[Pat
         settings.load([str(path)])
 
 
-@pytest.fixture
-def build(load: Callable[[str], Settings]) -> Iterator[Callable[[str], Runtime]]:
-    """`build(text)` wires what the text configures."""
-    built: list[Runtime] = []
-
-    def make(text: str) -> Runtime:
-        built.append(Runtime.build(load(text)))
-        return built[-1]
-
-    yield make
-    for runtime in built:
-        runtime.close()
-
-
 REFUSED_BY_THE_STORES = {
     "unknown type": ("[DEFAULT]\nenabled_backends = fast:floppy", "floppy"),
     "unknown default": (
@@ -361,110 +344,6 @@ def test_stores_that_make_no_sense_are_refused_when_they_are_built(
     """Given stores that make no sense, when they are wired, then the registry refuses and names the option."""
     with pytest.raises(StoreMisconfigured, match=named):
         build(text + "\n")
-
-
-STAGING = {
-    "in the section": (
-        "[DEFAULT]\nnode_staging_uri = file:///srv/uri\n"
-        "[os_glance_staging_store]\nfilesystem_store_datadir = /srv/section\nfilesystem_store_file_perm = 640",
-        {"filesystem_store_datadir": "/srv/section", "filesystem_store_file_perm": "640"},
-    ),
-    "as a URI": (
-        "[DEFAULT]\nnode_staging_uri = file:///srv/a%20place/",
-        {"filesystem_store_datadir": "/srv/a place/"},
-    ),
-    "nowhere": ("", {"filesystem_store_datadir": "{data}/staging"}),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("text", "options"), STAGING.values(), ids=STAGING)
-def test_where_staging_is(load: Callable[[str], Settings], text: str, options: dict[str, str]) -> None:
-    """Given Glance's section, its older URI, or neither, then the staging store is there or under the data."""
-    got = load(text + "\n")
-    spec = got.staging.spec
-    assert (spec.id, spec.driver) == ("os_glance_staging_store", "file")
-    assert spec.options == {name: value.format(data=got.data) for name, value in options.items()}
-    assert got.staging.keep_for == 48 * 3600
-
-
-def test_staging_in_a_bucket(load: Callable[[str], Settings]) -> None:
-    """Given the driver s3, then the section has what a store of that type has, and no directory."""
-    got = load(
-        "[DEFAULT]\nimage_size_cap = 1000\n[tranship]\nbroker_url = redis://r/0\nstaging_driver = s3\n"
-        f"[os_glance_staging_store]\ns3_store_bucket = staging\ns3_store_secret_key = {SECRET}\n"
-    )
-    assert got.staging.spec.driver == "s3"
-    assert got.staging.spec.options == {
-        "s3_store_bucket": "staging",
-        "s3_store_secret_key": SECRET,
-        "image_size_cap": 1000,
-    }
-    assert got.staging.host is None, "any worker can read it"
-    assert SECRET not in repr(got)
-
-
-WHO_READS_STAGING = [
-    ("broker_url = redis://r/0", False, "me"),
-    ("broker_url = redis://r/0", True, None),
-    ("broker_url = amqp://q", False, "me"),
-    ("broker_url = redis://r/0\nstaging_scope = shared", False, None),
-    ("broker_url = redis://r/0\nstaging_scope = local", True, "me"),
-    ("broker_url = redis://r/0\nstaging_driver = s3\nstaging_scope = local", False, "me"),
-    ("", False, None),
-    ("eager = true\nbroker_url = redis://r/0", False, None),
-    ("staging_scope = local", False, "me"),
-]
-
-
-@pytest.mark.parametrize(("options", "on_network", "host"), WHO_READS_STAGING)
-def test_whose_workers_read_what_is_staged(
-    load: Callable[[str], Settings],
-    monkeypatch: pytest.MonkeyPatch,
-    options: str,
-    on_network: bool,
-    host: str | None,
-) -> None:
-    """Given a local disk or a network mount, one process or many, then staging is of this host or of all."""
-    monkeypatch.setattr("settings.on_network", lambda path: on_network and path == Path("/srv/staging"))
-    got = load(f"[DEFAULT]\nnode_staging_uri = file:///srv/staging\n[tranship]\nhost = me\n{options}\n")
-    assert (got.host, got.staging.host) == ("me", host)
-
-
-def test_a_host_is_called_as_the_system_calls_it(
-    load: Callable[[str], Settings], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Given no name for this host, then it is the system's; one that no queue can have is refused."""
-    monkeypatch.setattr(socket, "gethostname", lambda: "node-7.rack_2.example")
-    assert load("").host == "node-7.rack_2.example"
-    monkeypatch.setattr(socket, "gethostname", lambda: "büro")
-    with pytest.raises(BadSettings, match=r"^\[tranship\] host: 'büro' is not 1 to 64 of A-Z a-z 0-9 \. _ -$"):
-        load("")
-    assert load("[tranship]\nhost = office\n").host == "office"
-
-
-def test_when_an_import_is_stale(load: Callable[[str], Settings]) -> None:
-    """Given nothing, then an import may be superseded after Glance's 60 and 120 minutes; else as it is said."""
-    assert (load("").lease.stale_after, load("").lease.stale_pending_after) == (3600, 7200)
-    got = load("[tranship]\nstale_after = 5\nstale_pending_after = 7.5\nstaging_ttl = 60\n")
-    assert (got.lease.stale_after, got.lease.stale_pending_after, got.staging.keep_for) == (5, 7.5, 60)
-
-
-def test_the_runtime_has_the_staging_store(build: Callable[[str], Runtime]) -> None:
-    """Given a configuration, when it is wired, then bytes can be staged, and their garbage found by the store's id."""
-    runtime = build("[tranship]\nhost = me\nstaging_scope = local\n")
-    assert (runtime.host, runtime.staging.host) == ("me", "me")
-    runtime.staging.store.probe()
-    assert runtime.keeper("os_glance_staging_store") is runtime.staging.store
-    assert runtime.keeper("a") is runtime.stores.writable("a")
-    assert "os_glance_staging_store" not in runtime.stores.ids()
-
-
-@pytest.mark.parametrize("place", ["stores", "stores/a", "stores/a/staging"])
-def test_staging_and_stores_keep_their_distance(build: Callable[[str], Runtime], tmp_path: Path, place: str) -> None:
-    """Given a staging directory around, on or in a store's, when it is wired, then it is refused by its option."""
-    where = f"[DEFAULT]\nnode_staging_uri = file://{tmp_path}/data/{place}\n"
-    with pytest.raises(StoreMisconfigured, match="store os_glance_staging_store: filesystem_store_datadir is"):
-        build(where)
 
 
 BAD_URLS = [

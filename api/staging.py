@@ -1,0 +1,24 @@
+"""Staging: data is uploaded first, and imported later (http-api §5.3)."""
+
+import falcon
+
+from api.received import data_of, require_data
+from flows.methods import import_what_is_staged
+from flows.runtime import Runtime
+from flows.staging import stage
+
+
+class Stage:
+    """`/v2/images/{image_id}/stage`."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._offered = import_what_is_staged(runtime.options.methods)
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
+        """Keep the body until it is imported: 204. Nothing of it is looked at, and it may well be empty."""
+        if not self._offered:
+            raise falcon.HTTPNotFound(description="This service has no import method that begins with staged data.")
+        size = require_data(req)
+        stage(self._runtime, image_id, data_of(req, size, patience=self._runtime.lease.stall_timeout), size)
+        resp.status = falcon.HTTP_204
