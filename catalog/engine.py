@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from select import POLLIN, poll
 from typing import Any, Literal, TypeAlias
@@ -49,12 +49,13 @@ _KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_cou
 
 Kind: TypeAlias = Literal["writes", "reads", "peeks"]
 
+_EPOCH = datetime(1970, 1, 1)
 _HERE = Path(__file__).parent
 
 
 def isoformat(microseconds: int) -> str:
     """A row's time as users read it: `2026-11-22T10:00:00Z`."""
-    return datetime.fromtimestamp(microseconds // SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{(_EPOCH + timedelta(seconds=microseconds // SECOND)).isoformat()}Z"
 
 
 class _Now(FunctionElement[int]):
@@ -85,7 +86,10 @@ class Database:
         self.dialect = parsed.get_backend_name()
         self.label = parsed.render_as_string(hide_password=True)
         self.skew = 0.0
-        self._engine = _sqlite(parsed, pool_size) if self.dialect == "sqlite" else _postgresql(parsed, pool_size)
+        if self.dialect == "sqlite":
+            self._engine, self._begin = _sqlite(parsed, pool_size), _begin_sqlite
+        else:
+            self._engine, self._begin = _postgresql(parsed, pool_size), _begin_postgresql
         event.listen(self._engine, "handle_error", _refuse_values)
 
     def now(self) -> ColumnElement[int]:
@@ -124,10 +128,9 @@ class Database:
     @contextmanager
     def _transaction(self, kind: Kind) -> Iterator[Connection]:
         try:
-            with self._engine.connect() as connection:
-                connection.execution_options(kind=kind)
-                with connection.begin():
-                    yield connection
+            with self._engine.connect() as connection, connection.begin():
+                self._begin(connection, kind)
+                yield connection
         except IntegrityError as error:
             raise RuleBroken(broken_rule(error)) from error
         except (DBAPIError, PoolExhausted) as error:
@@ -147,10 +150,10 @@ class Database:
         """
         script = _schema_text() + (_HERE / f"guards_{self.dialect}.sql").read_text()
         try:
-            with self._engine.connect() as connection:
-                connection.execution_options(kind="writes", no_parameters=True)
-                with connection.begin():
-                    return self._load(connection, script)
+            with self._engine.connect() as connection, connection.begin():
+                self._begin(connection, "writes")
+                connection.execution_options(no_parameters=True)
+                return self._load(connection, script)
         except DBAPIError as error:
             raise CatalogUnavailable(f"[database] connection: {_first_line(error)}") from error
 
@@ -214,7 +217,6 @@ def _postgresql(url: URL, pool_size: int) -> Engine:
         },
     )
     event.listen(engine, "checkout", _require_open)
-    event.listen(engine, "begin", _begin_postgresql)
     return engine
 
 
@@ -227,9 +229,8 @@ def _require_open(connection: Any, _record: object, _fairy: object) -> None:
         raise DisconnectionError
 
 
-def _begin_postgresql(connection: Connection) -> None:
-    """Say how the next transaction begins. The driver only notes it, and tells the server with the first statement."""
-    kind: Kind = connection.get_execution_options()["kind"]
+def _begin_postgresql(connection: Connection, kind: Kind) -> None:
+    """Say how the transaction begins. The driver only notes it, and tells the server with the first statement."""
     driver: Any = connection.connection.dbapi_connection
     driver.autocommit = False
     if kind == "reads":
@@ -249,7 +250,6 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
         connect_args={"timeout": LOCK_WAIT, "check_same_thread": False},
     )
     event.listen(engine, "connect", _tune_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -282,8 +282,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
             return
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    kind: Kind = connection.get_execution_options()["kind"]
+def _begin_sqlite(connection: Connection, kind: Kind) -> None:
     if kind == "reads":
         connection.exec_driver_sql("BEGIN")
     if kind != "writes":

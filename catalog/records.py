@@ -3,11 +3,11 @@
 Each kind of rows that belong to an image comes in one column, as a JSON array with an array for each of them.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, FromClause, Row, Select, Table, Text, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -114,5 +114,8 @@ def record(row: Row[Any]) -> ImageRecord:
 _COLUMNS = [column.name for column in t.images.c]
 
 
-def _rows(text: str | None) -> list[Any]:
-    return json.loads(text) if text else []
+_decode = msgspec.json.Decoder(list[list[Any]]).decode
+
+
+def _rows(text: str | None) -> list[list[Any]]:
+    return _decode(text) if text else []
