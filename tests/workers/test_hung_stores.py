@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from flows.flow import ImportRequest
+from flows.submit import Requester, submit
 from stores.wrappers import Operation, waits
-from tests.flows.service import Service, eager_service
-from tests.workers.desk import LATER, RESEND, STEPS, ask
+from tests.flows.service import DATA, Service, eager_service
+from tests.workers.desk import LATER, RESEND, STEPS, NoBroker, ask
 from workers.runner import Runner
 
 
@@ -47,6 +49,41 @@ def test_a_store_behind_a_dead_mount_fails_alone(
     assert "store b: took no bytes for 0.3 seconds" in task.message
     assert sorted(place.store for place in now.locations) == ([] if must_all else ["a", "c"])
     assert now.import_task is None
+
+
+@pytest.mark.parametrize("operation", ["open", "read"])
+def test_a_source_behind_a_dead_mount_is_left_for_another_copy(
+    service: Service, proceed: threading.Event, operation: Operation
+) -> None:
+    """Given a copy that hangs, when it has been waited for long enough, then the next one is read."""
+    image = service.active("a", "b")
+    service.faulty["a"].remote = True
+    service.fail("a", operation, waits(threading.Event(), proceed))
+    task = service.copy(image, "c")
+    assert task.message == "Copied 1 MiB to c. Trouble while reading: store a: sent no bytes for 0.3 seconds."
+    assert service.read(image, "c") == DATA
+
+
+def test_a_source_that_hangs_does_not_hold_up_a_worker_that_has_to_go(tmp_path: Path) -> None:
+    """Given a copying that waits for its source, when the worker is told to go, then it hands back at once."""
+    entered, proceed = threading.Event(), threading.Event()
+    with eager_service(tmp_path / "data", store_idle_timeout=60.0) as service:
+        image = service.active("a")
+        service.faulty["a"].remote = True
+        service.fail("a", "read", waits(entered, proceed))
+        request = ImportRequest("copy-image", stores=("b",))
+        task_id = submit(service.runtime, NoBroker(service), image, request, Requester())
+        runner = Runner(service.runtime, "leaving")
+        thread = threading.Thread(target=runner.run, args=(task_id, "transfer"))
+        thread.start()
+        assert entered.wait(30)
+        runner.hand_back_all("going")
+        assert runner.wait_idle(10)
+        proceed.set()
+        thread.join(10)
+        assert (service.task(task_id).attempt, service.look(image).status) == (0, "active")
+        with service.runtime.catalog.read() as tx:
+            assert [attempt.outcome for attempt in tx.tasks.attempts(task_id)] == ["handed_back"]
 
 
 def test_an_import_that_stands_still_lets_its_lease_go(service: Service, proceed: threading.Event) -> None:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from flows.methods import FLOWS
 from tests.e2e.clients.job import DATA, REFUSED_URI, SUFFIXES, Job
 
 pytestmark = [pytest.mark.e2e, pytest.mark.clients, pytest.mark.timeout(300)]
 
 FORMATS = ("--disk-format", "raw", "--container-format", "bare")
 WEB_DOWNLOAD = ("--import-method", "web-download", "--uri")
+COPY = ("--import-method", "copy-image")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -52,11 +54,36 @@ def test_from_a_terminal(job: Job) -> None:
 def test_what_is_offered(job: Job, suffix: str) -> None:
     """Given the service, when a client asks what it can do, then it learns of the methods and of the stores."""
     glance = job.glance(suffix)
-    assert json.loads(glance("import-info").properties["import-methods"])["value"] == ["web-download"]
+    assert json.loads(glance("import-info").properties["import-methods"])["value"] == list(FLOWS)
     stores = json.loads(glance("stores-info").properties["stores"])
     assert stores == [{"id": "a", "default": "true"}, {"id": "b"}, {"id": "c"}]
     detailed = json.loads(glance("stores-info", "--detail").properties["stores"])
     assert [(store["id"], store["type"]) for store in detailed] == [("a", "file"), ("b", "file"), ("c", "file")]
+
+
+def test_a_copy(job: Job) -> None:
+    """Given an imported image, when it is copied, to one store and then to all, then it is there; where it is already,
+    the command fails and says so.
+    """
+    glance = job.glance()
+    made = glance("image-create-via-import", *WEB_DOWNLOAD, job.uri, "--stores", "a", *FORMATS)
+    image_id = made.properties["id"]
+    assert job.cluster.ended(image_id)["status"] == "success", job.cluster.trouble()
+
+    glance("image-import", image_id, *COPY, "--stores", "c")
+    assert job.cluster.ended(image_id)["status"] == "success", job.cluster.trouble()
+    assert glance("image-show", image_id).properties["stores"] == "a,c"
+    for message in ("Copied 3 MiB to b.", "Nothing to copy: the image is in a, b, c already."):
+        glance("image-import", image_id, *COPY, "--all-stores", "true")
+        task = job.cluster.ended(image_id)
+        assert (task["status"], task["message"]) == ("success", message)
+    shown = glance("image-show", image_id).properties
+    assert (shown["status"], shown["stores"]) == ("active", "a,b,c")
+    assert shown["os_glance_failed_import"] == shown["os_glance_importing_to_stores"] == ""
+
+    said = glance("image-import", image_id, *COPY, "--stores", "c", status=1)
+    assert "HTTP 400" in said.err
+    assert "Store c in 'stores' holds the image already" in said.err
 
 
 def test_an_import_that_fails(job: Job) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.methods import FLOWS
 from tests.e2e.clients.job import DATA, REFUSED_URI, SUFFIXES, Job
 
 pytestmark = [pytest.mark.e2e, pytest.mark.clients, pytest.mark.timeout(300)]
@@ -43,11 +44,26 @@ def test_an_import(job: Job, tmp_path: Path, suffix: str) -> None:
 def test_what_is_offered(job: Job, suffix: str) -> None:
     """Given the service, when a client asks what it can do, then it learns of the methods and of the stores."""
     openstack = job.openstack(suffix)
-    assert openstack("image", "import", "info", *AS_JSON).json == {"import-methods": ["web-download"]}
+    assert openstack("image", "import", "info", *AS_JSON).json == {"import-methods": list(FLOWS)}
     stores = openstack("image", "stores", "list", *AS_JSON).json
     assert [(store["ID"], store["Default"]) for store in stores] == [("a", True), ("b", None), ("c", None)]
     detailed = openstack("image", "stores", "list", "--detail", *AS_JSON).json
     assert [Path(store["Properties"]["data_dir"]).name for store in detailed] == ["a", "b", "c"]
+
+
+def test_a_copy(job: Job) -> None:
+    """Given an imported image, when it is copied to one store, then it is in both, with the same bytes."""
+    openstack = job.openstack()
+    image_id = openstack("image", "create", *FORMATS, *AS_JSON, "o").json["id"]
+    openstack("image", "import", *WEB_DOWNLOAD, job.uri, "--store", "b", "--", "o")
+    assert job.cluster.ended(image_id)["status"] == "success", job.cluster.trouble()
+    openstack("image", "import", "--method", "copy-image", "--store", "c", "--", "o")
+    task = job.cluster.ended(image_id)
+    assert (task["status"], task["message"]) == ("success", "Copied 3 MiB to c."), job.cluster.trouble()
+    shown = openstack("image", "show", *AS_JSON, "o").json
+    assert (shown["status"], shown["properties"]["stores"]) == ("active", "b,c")
+    files = [path.read_bytes() for _, path in job.cluster.files() if image_id in path.name]
+    assert files == [DATA, DATA]
 
 
 def test_an_import_that_fails(job: Job) -> None:
@@ -92,4 +108,7 @@ def test_glance_direct_is_refused_by_the_client(job: Job, tmp_path: Path) -> Non
     said = openstack("image", "create", "--import", "--file", str(tmp_path / "image"), *FORMATS, "o", status=1)
     assert "Importing image was requested but the cloud does not support the image import method" in said.err
     said = openstack("image", "import", "o", status=1)
-    assert "The 'glance-direct' import method is not supported by this deployment. Supported: web-download" in said.err
+    assert (
+        f"The 'glance-direct' import method is not supported by this deployment. Supported: {', '.join(FLOWS)}"
+        in said.err
+    )

@@ -11,6 +11,7 @@ from openstack.exceptions import BadRequestException, NotFoundException, raise_f
 from openstack.image.v2._proxy import Proxy
 from openstack.image.v2.image import Image
 
+from flows.methods import FLOWS
 from tests.e2e.clients.job import DATA, REFUSED_URI, SUFFIXES, Job
 
 pytestmark = [
@@ -79,7 +80,7 @@ def test_an_import(job: Job, connect: Connect, tmp_path: Path, suffix: str) -> N
 def test_what_is_offered(connect: Connect, suffix: str) -> None:
     """Given the service, when a program asks what it can do, then it learns of the methods and of the stores."""
     image = connect(suffix)
-    assert image.get_import_info().import_methods["value"] == ["web-download"]
+    assert image.get_import_info().import_methods["value"] == list(FLOWS)
     assert [(store.id, bool(store.is_default)) for store in image.stores()] == [("a", True), ("b", False), ("c", False)]
 
 
