@@ -93,6 +93,7 @@ OPTIONS: dict[str, list[Any]] = {
         _whole("image_location_quota", _IMPORTS.location_quota, "Most stores an image may be in; negative: no limit."),
         _whole("image_property_quota", _API.property_quota, "Most properties of an image; negative: no limit."),
         _whole("image_tag_quota", _API.tag_quota, "Most tags of an image; negative: no limit."),
+        _whole("image_member_quota", _API.member_quota, "Most projects to share an image with; negative: no limit."),
         _whole("limit_param_default", _API.limit_param_default, "Images on a page.", 1),
         _whole("api_limit_max", _API.api_limit_max, "Most images on a page.", 1),
         cfg.StrOpt("node_staging_uri", default="", help="file:// URI of the staging directory, where no section says."),

@@ -67,6 +67,19 @@ CREATE TABLE image_tags (
     PRIMARY KEY (image_id, tag)
 );
 
+-- The projects that a shared image is shared with. While its visibility is another the rows stay, and mean nothing.
+--   pending  has not answered       -> accepted, rejected: whether lists show the image; each may become any other
+CREATE TABLE image_members (
+    image_id   TEXT   NOT NULL REFERENCES images (id),
+    member     TEXT   NOT NULL,                            -- a project
+    status     TEXT   NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (image_id, member),
+    CONSTRAINT member_status CHECK (status IN ('pending', 'accepted', 'rejected'))
+);
+CREATE INDEX images_of_member ON image_members (member, image_id);
+
 -- Where the data of an image is. A store holds an object of an image at most once.
 CREATE TABLE locations (
     image_id   TEXT   NOT NULL REFERENCES images (id),

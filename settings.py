@@ -196,6 +196,7 @@ def _api_options(conf: Any) -> ApiOptions:
         api_limit_max=conf.api_limit_max,
         property_quota=conf.image_property_quota,
         tag_quota=conf.image_tag_quota,
+        member_quota=conf.image_member_quota,
         disk_formats=tuple(conf.image_format.disk_formats),
         container_formats=tuple(conf.image_format.container_formats),
         healthcheck_disable_file=own.healthcheck_disable_file,

@@ -5,6 +5,7 @@ from typing import TypeAlias
 import falcon
 
 from api import errors, info
+from api.actions import Switch
 from api.bodies import Fixed
 from api.context import Authenticate, Contexts, authenticator
 from api.data import Data
@@ -13,10 +14,12 @@ from api.image_view import ImageView
 from api.images import Image, Images
 from api.imports import Import
 from api.lingering import Lingering
+from api.members import ImageMember, Members
 from api.options import ApiOptions
 from api.schemas import documents
 from api.staging import Stage
 from api.stores import StoreImage
+from api.tags import ImageTag
 from api.tasks import ImageTasks
 from api.versions import Versions
 from flows.dispatch import Dispatcher
@@ -38,11 +41,16 @@ def create_app(
     view = ImageView(runtime.stores)
     app.add_route("/healthcheck", Health(options.healthcheck_disable_file))
     app.add_route("/v2/images", Images(runtime, options, view))
-    app.add_route("/v2/images/{image_id}", Image(runtime, dispatcher, view))
+    app.add_route("/v2/images/{image_id}", Image(runtime, dispatcher, options, view))
     app.add_route("/v2/images/{image_id}/file", Data(runtime))
     app.add_route("/v2/images/{image_id}/import", Import(runtime, dispatcher))
     app.add_route("/v2/images/{image_id}/stage", Stage(runtime))
     app.add_route("/v2/images/{image_id}/tasks", ImageTasks(runtime))
+    app.add_route("/v2/images/{image_id}/members", Members(runtime, options))
+    app.add_route("/v2/images/{image_id}/members/{member}", ImageMember(runtime))
+    app.add_route("/v2/images/{image_id}/tags/{tag}", ImageTag(runtime, options))
+    app.add_route("/v2/images/{image_id}/actions/deactivate", Switch(runtime, "deactivated"))
+    app.add_route("/v2/images/{image_id}/actions/reactivate", Switch(runtime, "active"))
     app.add_route("/v2/info/import", info.import_methods(runtime.options.methods))
     app.add_route("/v2/info/stores", info.stores(runtime.stores))
     app.add_route("/v2/info/stores/detail", info.StoresDetail(runtime.stores))

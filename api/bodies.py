@@ -25,15 +25,17 @@ def no_body(req: falcon.Request) -> None:
 
 def read_object(req: falcon.Request) -> dict[str, Any]:
     """Return the JSON object in the body. Whatever else is there is a 400, an overlong body a 413."""
-    raw = _read(req)
-    if not raw:
-        raise falcon.HTTPBadRequest(description="Body expected in request.")
-    try:
-        body = _decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise falcon.HTTPBadRequest(description=f"The body is not JSON: {error}") from error
+    body = _read_json(req)
     if not isinstance(body, dict):
         raise falcon.HTTPBadRequest(description="The body must be a JSON object.")
+    return body
+
+
+def read_array(req: falcon.Request) -> list[Any]:
+    """Return the JSON array in the body. Whatever else is there is a 400, an overlong body a 413."""
+    body = _read_json(req)
+    if not isinstance(body, list):
+        raise falcon.HTTPBadRequest(description="The body must be a JSON array.")
     return body
 
 
@@ -54,6 +56,16 @@ class Fixed:
         no_body(req)
         resp.data = self._body
         resp.content_type = falcon.MEDIA_JSON
+
+
+def _read_json(req: falcon.Request) -> object:
+    raw = _read(req)
+    if not raw:
+        raise falcon.HTTPBadRequest(description="Body expected in request.")
+    try:
+        return _decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise falcon.HTTPBadRequest(description=f"The body is not JSON: {error}") from error
 
 
 def _read(req: falcon.Request) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import falcon
 
+from api import rights
 from api.bodies import no_body
 from api.context import caller
 from catalog.images import ImageRecord, Location
@@ -43,10 +44,11 @@ class Data:
     def on_get(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """The bytes; 204 while there are none. An image has data from its activation on, not before ([R] §1.5)."""
         no_body(req)
+        who = caller(req)
         with self._runtime.catalog.read() as tx:
-            image = tx.images.get(image_id)
+            image = rights.visible_image(tx, who, image_id)
         image = settled(self._runtime, image)
-        if image.status == "deactivated" and not caller(req).is_admin:
+        if image.status == "deactivated" and not who.is_admin:
             raise falcon.HTTPForbidden(description=f"Image {image.id} is deactivated.")
         locations = self._preferred(image, req.get_param("prefer") or "")
         if image.status not in _SERVED or image.size is None:

@@ -1,8 +1,10 @@
-"""The images of the catalogue: create, list, show and delete (http-api §4)."""
+"""The images of the catalogue: create, list, show, change and delete (http-api §4)."""
 
 import falcon
 
-from api.bodies import answer, no_body, read_object
+from api import patches, rights
+from api.bodies import answer, no_body, read_array, read_object
+from api.changes import Changes
 from api.context import caller
 from api.image_view import ImageView
 from api.listing import Listing
@@ -49,24 +51,38 @@ class Images:
 class Image:
     """`/v2/images/{image_id}`."""
 
-    def __init__(self, runtime: Runtime, dispatcher: Dispatcher, view: ImageView) -> None:
+    def __init__(self, runtime: Runtime, dispatcher: Dispatcher, options: ApiOptions, view: ImageView) -> None:
         self._runtime = runtime
         self._catalog = runtime.catalog
         self._dispatcher = dispatcher
+        self._changes = Changes(options)
         self._view = view
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """The image as it is now."""
         no_body(req)
         with self._catalog.peek() as tx:
-            image = tx.images.get(image_id)
+            image = rights.visible_image(tx, caller(req), image_id)
+        answer(resp, self._view.show(settled(self._runtime, image)))
+
+    def on_patch(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
+        """Change the image: all operations or none, judged by the image as it stands in that moment."""
+        dialect, who = patches.dialect(req.content_type), caller(req)
+        operations = patches.parse(dialect, read_array(req))
+        self._changes.check(operations)
+        with self._catalog.begin() as tx:
+            image = rights.image_to_change(tx, who, image_id)
+            if operations:
+                image = tx.images.update(image_id, self._changes.judge(operations, image, who))
         answer(resp, self._view.show(settled(self._runtime, image)))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """Delete the image, whatever its status; what its stores hold goes soon after."""
         no_body(req)
+        who = caller(req)
         with self._catalog.peek() as tx:
-            image = tx.images.get(image_id)
+            image = rights.visible_image(tx, who, image_id)
+        rights.require_may_modify(who, image)
         # Under an id that no store has any more, nobody could delete the bytes.
         settled(self._runtime, image)
         self._catalog.delete_image(image_id)

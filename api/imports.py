@@ -5,6 +5,7 @@ from typing import Any
 
 import falcon
 
+from api import rights
 from api.bodies import answer, no_body, read_object
 from api.context import Context, caller
 from catalog.engine import isoformat
@@ -33,25 +34,31 @@ class Import:
         request = import_request(read_object(req), req.get_header(STORE_HEADER), self._runtime.options.methods)
         who = caller(req)
         with self._runtime.catalog.read() as tx:
-            image = tx.images.get(image_id)
+            image = rights.visible_image(tx, who, image_id)
+        rights.require_may_import(who, image, FLOWS[request.method].rule)
         requester = Requester(project=who.project, user=who.user, request_id=who.request_id)
         submit(self._runtime, self._dispatcher, image, request, requester)
         _accepted(resp)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
-        """How far the newest import is. Glance has no such answer."""
+        """How far the newest import is, for who asked for it or may change the image. Glance has no such answer."""
         no_body(req)
+        who = caller(req)
         with self._runtime.catalog.read() as tx:
-            tx.images.get(image_id)
+            image = rights.visible_image(tx, who, image_id)
             task = tx.tasks.newest(image_id)
             attempts = tx.tasks.attempts(task.id)
-        answer(resp, progress(task, attempts, caller(req)))
+        if not (rights.may_modify(who, image) or rights.may_see_task(who, task)):
+            raise falcon.HTTPForbidden(description=f"The import of image {image_id} is not yours to watch.")
+        answer(resp, progress(task, attempts, who))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """Call the running import off: 202, since its worker has yet to notice. Glance has no such call."""
         no_body(req)
+        who = caller(req)
         with self._runtime.catalog.begin() as tx:
-            image = tx.images.get(image_id)
+            image = rights.visible_image(tx, who, image_id)
+            rights.require_may_modify(who, image)
             if image.import_task is None or not tx.tasks.cancel(image.import_task):
                 raise NotFound(f"No import of image {image_id} is running.")
             task = tx.tasks.get(image.import_task)

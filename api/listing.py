@@ -8,9 +8,11 @@ import falcon
 
 from api.context import Context
 from api.options import ApiOptions
+from api.rights import viewer
 from api.schemas import VISIBILITIES
 from catalog.images import ImageRecord
 from catalog.listing import SORT_KEYS, ImageQuery, SortKey
+from catalog.members import STATUSES
 
 _PATH = "/v2/images"
 _LISTED = frozenset("name id status container_format disk_format".split())
@@ -19,7 +21,6 @@ _NUMBERS = frozenset("size min_disk min_ram virtual_size".split())
 _BOUNDS = {f"{column}_{end}": (column, end) for column in _NUMBERS for end in ("min", "max")}
 _OPERATORS = frozenset("eq neq in gt gte lt lte".split())
 _FLAGS = {"true": True, "false": False}
-_MEMBER_STATUSES = ("accepted", "pending", "rejected", "all")
 _REFUSED = frozenset({"changes-since", "created_at", "updated_at"})
 _LARGEST = (1 << 63) - 1
 
@@ -62,8 +63,9 @@ class _Reader:
         visibility = single.pop("visibility", None)
         if visibility not in (None, "all", *VISIBILITIES):
             raise _bad("visibility", f"must be one of {', '.join(VISIBILITIES)}, all")
-        if single.pop("member_status", "accepted") not in _MEMBER_STATUSES:
-            raise _bad("member_status", f"must be one of {', '.join(_MEMBER_STATUSES)}")
+        said = single.pop("member_status", "accepted")
+        if said not in (*STATUSES, "all"):
+            raise _bad("member_status", f"must be one of {', '.join(STATUSES)}, all")
         for name, value in single.items():
             if name not in ("sort", "sort_key", "sort_dir", "tag"):
                 self._filter(name, value)
@@ -79,7 +81,9 @@ class _Reader:
             tags=tuple(value for name, value in parameters if name == "tag"),
             properties=self._properties,
             hidden=hidden,
-            community_of=self._who.project if visibility is None else None,
+            viewer=viewer(self._who),
+            answers=STATUSES if said == "all" else (said,),
+            strangers=visibility is not None,
         )
 
     def _filter(self, name: str, value: str) -> None:

@@ -21,6 +21,7 @@ class ApiOptions:
     api_limit_max: int = 1000
     property_quota: int = 128
     tag_quota: int = 128
+    member_quota: int = 128
     disk_formats: tuple[str, ...] = tuple("ami ari aki vhd vhdx vmdk raw qcow2 vdi iso ploop".split())
     container_formats: tuple[str, ...] = tuple("ami ari aki bare ovf ova docker compressed".split())
     healthcheck_disable_file: str = ""

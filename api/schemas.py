@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from api.options import ApiOptions
+from catalog.members import STATUSES as MEMBER_STATUSES
 
 Schema = Mapping[str, Any]
 
@@ -12,6 +13,7 @@ VISIBILITIES: Final = ("public", "private", "shared", "community")
 STATUSES: Final = "queued saving active killed deleted uploading importing pending_delete deactivated".split()
 _LARGEST_INT: Final = (1 << 31) - 1
 _TEXT: Final = {"type": "string"}
+TAG: Final[Schema] = {"type": "string", "maxLength": 255}
 _MAYBE: Final = ["null", "string"]
 _READ_ONLY: Final = {"readOnly": True}
 
@@ -43,7 +45,7 @@ def _base_properties(options: ApiOptions) -> dict[str, Schema]:
         "disk_format": _property("The format of the disk", _MAYBE, enum=[None, *options.disk_formats]),
         "created_at": _property("When the image was made", "string", **_READ_ONLY),
         "updated_at": _property("When the image was last changed", "string", **_READ_ONLY),
-        "tags": _property("Words that group images", "array", items={"type": "string", "maxLength": 255}),
+        "tags": _property("Words that group images", "array", items=TAG),
         "direct_url": _property("Where a store has the data", "string", **_READ_ONLY),
         "min_ram": _property("MB of memory to boot it", "integer", minimum=0, maximum=_LARGEST_INT),
         "min_disk": _property("GB of disk to boot it", "integer", minimum=0, maximum=_LARGEST_INT),
@@ -98,10 +100,10 @@ def _shipped_properties() -> dict[str, Schema]:
     }
 
 
-_MEMBER: Final[Schema] = {
+MEMBER: Final[Schema] = {
     "member_id": _property("The project that the image is shared with", "string"),
     "image_id": _property("The image", "string", pattern=UUID),
-    "status": _property("What the member says", "string", enum=["pending", "accepted", "rejected"]),
+    "status": _property("What the member says", "string", enum=list(MEMBER_STATUSES)),
     "created_at": _property("When the image was shared", "string"),
     "updated_at": _property("When the member last answered", "string"),
     "schema": _TEXT | _READ_ONLY,
@@ -141,7 +143,7 @@ def documents(options: ApiOptions) -> dict[str, Schema]:
             {"rel": "describedby", "href": "{schema}"},
         ],
     }
-    member, task = {"name": "member", "properties": _MEMBER}, {"name": "task", "properties": _TASK}
+    member, task = {"name": "member", "properties": MEMBER}, {"name": "task", "properties": _TASK}
     return {
         "image": image,
         "images": _collection("images", image, "first", "next", "describedby"),

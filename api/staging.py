@@ -2,6 +2,8 @@
 
 import falcon
 
+from api import rights
+from api.context import caller
 from api.received import data_of, require_data
 from flows.methods import import_what_is_staged
 from flows.runtime import Runtime
@@ -20,5 +22,8 @@ class Stage:
         if not self._offered:
             raise falcon.HTTPNotFound(description="This service has no import method that begins with staged data.")
         size = require_data(req)
+        who = caller(req)
+        with self._runtime.catalog.read() as tx:
+            rights.require_may_modify(who, rights.visible_image(tx, who, image_id))
         stage(self._runtime, image_id, data_of(req, size, patience=self._runtime.lease.stall_timeout), size)
         resp.status = falcon.HTTP_204

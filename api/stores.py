@@ -4,6 +4,7 @@ import logging
 
 import falcon
 
+from api import rights
 from api.bodies import no_body
 from api.context import caller
 from flows.locations import remove, settled
@@ -23,10 +24,10 @@ class StoreImage:
         """Delete the image's data from one store, for administrators: 204, also when it was gone already."""
         no_body(req)
         self._runtime.stores.get(store)
+        who = caller(req)
         with self._runtime.catalog.read() as tx:
-            image = tx.images.get(image_id)
-        if not caller(req).is_admin:
-            raise falcon.HTTPForbidden(description="Deleting an image from a store is for administrators.")
+            image = rights.visible_image(tx, who, image_id)
+        rights.require_may_remove_location(who)
         settled(self._runtime, image)
         try:
             remove(self._runtime, image_id, store)

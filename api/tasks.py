@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import falcon
 
+from api import rights
 from api.bodies import answer, no_body
 from api.context import caller
 from catalog.engine import SECOND
@@ -22,9 +23,9 @@ class ImageTasks:
         no_body(req)
         who = caller(req)
         with self._catalog.read() as tx:
-            tx.images.get(image_id)
+            rights.visible_image(tx, who, image_id)
             tasks = tx.tasks.of_image(image_id)
-        answer(resp, {"tasks": [show(task) for task in tasks if who.is_admin or task.owner == who.project]})
+        answer(resp, {"tasks": [show(task) for task in tasks if rights.may_see_task(who, task)]})
 
 
 def show(task: TaskRecord) -> dict[str, object]:

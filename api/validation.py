@@ -1,9 +1,15 @@
-"""Checks a value against the part of JSON schema that our own schemas use, in words that name the field."""
+"""Checks a value against the part of JSON schema that our own schemas use, in words that name the field; and quotas."""
 
 import re
+from collections.abc import Sized
 from typing import Any
 
+import falcon
+
 from api.schemas import Schema
+
+CUSTOM: Schema = {"type": "string"}
+"""The schema of a property that no schema names."""
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "null": type(None),
@@ -54,3 +60,9 @@ def _number_complaint(name: str, value: int, schema: Schema) -> str | None:
 
 def _words(options: list[Any]) -> str:
     return ", ".join("null" if option is None else str(option) for option in options)
+
+
+def require_few(items: Sized, what: str, quota: int) -> None:
+    """Raise a 413 for more `items` than `quota`; a negative quota is none."""
+    if 0 <= quota < len(items):
+        raise falcon.HTTPContentTooLarge(description=f"An image may have {quota} {what}, and {len(items)} are given.")

@@ -12,6 +12,7 @@ from catalog.images import Images, Location
 from catalog.leases import Claim
 from catalog.locations import Withdrawn, put_back, settle, withdraw
 from catalog.lock import ImportLock
+from catalog.members import Members
 from catalog.objects import Garbage, forget, take_garbage
 from catalog.tasks import NewTask, Tasks
 from catalog.uploads import Uploads
@@ -23,6 +24,7 @@ class Tx:
 
     connection: Connection
     images: Images
+    members: Members
     tasks: Tasks
     uploads: Uploads
 
@@ -70,8 +72,13 @@ class Catalog:
             yield Fenced(connection, self.database, self.lock, claim, self._uploads(connection), grace=self.grace)
 
     def _tx(self, connection: Connection) -> Tx:
-        images, tasks = Images(connection, self.database), Tasks(connection, self.database)
-        return Tx(connection, images, tasks, self._uploads(connection))
+        return Tx(
+            connection,
+            Images(connection, self.database),
+            Members(connection, self.database),
+            Tasks(connection, self.database),
+            self._uploads(connection),
+        )
 
     def _uploads(self, connection: Connection) -> Uploads:
         return Uploads(connection, self.database, grace=self.grace, keep_for=self.keep_for)

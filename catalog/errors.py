@@ -28,6 +28,12 @@ class Conflict(CatalogError):
     code = "conflict"
 
 
+class FormatChanged(CatalogError):
+    """The image declares other formats than those that its data was inspected as."""
+
+    code = "format_changed"
+
+
 class UploadOver(CatalogError):
     """Data that is being received is wanted no more: its image was deleted, or its sender was silent for too long."""
 

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, null
 
 from catalog import tables as t
 from catalog.engine import Database
-from catalog.errors import Conflict
+from catalog.errors import CatalogError, Conflict, FormatChanged
 from catalog.leases import Claim
 from catalog.lock import ImportLock
 from catalog.objects import UNCLAIMED, discard
@@ -26,13 +26,17 @@ from catalog.uploads import Uploads
 
 @dataclass(frozen=True, slots=True)
 class DataFacts:
-    """What is known of an image's data once every byte was seen: bytes, hex digests."""
+    """What is known of an image's data once every byte was seen: bytes, hex digests, and the formats it was inspected
+    as.
+    """
 
     size: int
     virtual_size: int | None
     checksum: str | None
     os_hash_algo: str
     os_hash_value: str
+    disk_format: str
+    container_format: str
 
 
 class Fenced:
@@ -194,13 +198,16 @@ class Fenced:
             raise Conflict(f"Object {key} is not known to be complete in store {store}.")
 
     def activate(self, facts: DataFacts) -> None:
-        """importing → active with what is known of the data. Raises `Conflict` when the image moved on (deleted).
+        """importing → active with what is known of the data.
 
-        The guard in the database refuses an active image without a location, whoever asks.
+        Raises `Conflict` when the image moved on (deleted), `FormatChanged` when its formats are no longer those that
+        the data was inspected as. The guard in the database refuses an active image without a location, whoever asks.
         """
+        image = t.images.c
         moved = self._connection.execute(
             update(t.images)
-            .where(t.images.c.id == self._claim.image_id, t.images.c.status == "importing")
+            .where(image.id == self._claim.image_id, image.status == "importing")
+            .where(image.disk_format == facts.disk_format, image.container_format == facts.container_format)
             .values(
                 status="active",
                 size=facts.size,
@@ -212,7 +219,20 @@ class Fenced:
             )
         )
         if not moved.rowcount:
-            raise Conflict(f"Image {self._claim.image_id} is no longer being imported.")
+            raise self._why_not_active(facts)
+
+    def _why_not_active(self, facts: DataFacts) -> CatalogError:
+        image = t.images.c
+        now = self._connection.execute(
+            select(image.status, image.disk_format, image.container_format).where(image.id == self._claim.image_id)
+        ).one()
+        if now.status != "importing":
+            return Conflict(f"Image {self._claim.image_id} is no longer being imported.")
+        return FormatChanged(
+            f"Image {self._claim.image_id} was changed to disk_format {now.disk_format} in container_format "
+            f"{now.container_format} while its data was inspected as {facts.disk_format} in {facts.container_format}; "
+            "it can be imported again."
+        )
 
     def requeue(self) -> None:
         """Back to queued, unless it is already or the image is deleted: a rollback may run twice (§1.1 [R])."""

@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from catalog import changes
 from catalog import tables as t
+from catalog.changes import ImageChange
 from catalog.engine import Database, broken_rule
 from catalog.errors import Conflict, Duplicate, NotFound, Protected
 from catalog.listing import ImageQuery, page_of
@@ -15,8 +19,7 @@ from catalog.records import ImageRecord as ImageRecord
 from catalog.records import Location as Location
 from catalog.records import record, whole
 from catalog.tasks import call_off
-
-_ONE = whole(t.images).where(t.images.c.id == bindparam("image_id"), t.images.c.deleted_at.is_(None))
+from catalog.visibility import EVERYTHING, Viewer, may_see
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +47,27 @@ class Images:
         self._connection = connection
         self._database = database
 
-    def get(self, image_id: str) -> ImageRecord:
-        """One image that is not deleted. Raises `NotFound`."""
-        row = self._connection.execute(_ONE, {"image_id": image_id}).first()
+    def get(self, image_id: str, viewer: Viewer = EVERYTHING) -> ImageRecord:
+        """One image that is not deleted. Raises `NotFound`, also for one that `viewer` may not see."""
+        asked = {"image_id": image_id, "project": viewer.project}
+        row = self._connection.execute(_one(viewer.sees_all), asked).first()
         if row is None:
             raise NotFound(f"No image found with ID {image_id}")
         return record(row)
 
+    def get_to_change(self, image_id: str, viewer: Viewer = EVERYTHING) -> ImageRecord:
+        """As `get`, and nobody else changes the image before this transaction ends: what is judged by the answer holds.
+
+        Only the images row is locked, as an update would; who holds the lock of an import is not asked.
+        """
+        # First locked, then read: a statement that waits for a lock sees what belongs to the image as it was before.
+        row = select(t.images.c.id).where(t.images.c.id == image_id).with_for_update(key_share=True)
+        self._connection.execute(row)
+        return self.get(image_id, viewer)
+
     def page(self, query: ImageQuery) -> list[ImageRecord]:
         """A page of images. Raises `BadMarker`. One statement, and one to find the marker."""
-        return [record(row) for row in self._connection.execute(page_of(self._connection, query))]
+        return [record(row) for row in page_of(self._connection, query)]
 
     def create(self, new: NewImage) -> ImageRecord:
         """Insert the image and its (free) lock. Raises `Duplicate`, also for the id of a deleted image."""
@@ -72,6 +86,25 @@ class Images:
         if new.tags:
             self._connection.execute(insert(t.image_tags), [{"image_id": new.id, "tag": x} for x in set(new.tags)])
         return self.get(new.id)
+
+    def update(self, image_id: str, change: ImageChange) -> ImageRecord:
+        """Write what a user changes, and nothing else; the image as it is then. Raises `NotFound`.
+
+        Judge by `get_to_change` in the same transaction: then two changes at once both count, one after the other.
+        """
+        changes.write(self._connection, self._database, image_id, change)
+        return self.get(image_id)
+
+    def switch(self, image_id: str, status: str) -> None:
+        """active ↔ deactivated. Raises `Conflict` from any other status, `NotFound` for a deleted image."""
+        image = t.images.c
+        moved = self._connection.execute(
+            update(t.images)
+            .where(image.id == image_id, image.status.in_(("active", "deactivated")))
+            .values(status=status, updated_at=self._database.now())
+        )
+        if not moved.rowcount:
+            raise Conflict(f"Image {image_id} is in status {self.get(image_id).status} and cannot become {status}.")
 
     def start_import(self, image_id: str, begins_from: str, stores: Sequence[str]) -> None:
         """queued or uploading → importing, in the transaction that makes the task (import-behaviour §1.3 [R]).
@@ -136,3 +169,10 @@ class Images:
 
 def _elsewhere(image: ImageRecord, wanted: str) -> Conflict:
     return Conflict(f"Image {image.id} is in status {image.status}, not {wanted}: it cannot be imported now.")
+
+
+@cache
+def _one(sees_all: bool) -> Select[Any]:
+    """The statement for one image, made once for each kind of viewer."""
+    here = t.images.c.id == bindparam("image_id")
+    return whole(t.images).where(here, t.images.c.deleted_at.is_(None), may_see(sees_all))

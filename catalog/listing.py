@@ -2,18 +2,45 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, literal, or_, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    CursorResult,
+    FromClause,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
 
 from catalog import tables as t
 from catalog.errors import BadMarker
 from catalog.records import whole
+from catalog.visibility import EVERYTHING, VISIBILITIES, Viewer, listed, may_see
 
 SORT_KEYS = ("name", "status", "container_format", "disk_format", "size", "id", "created_at", "updated_at")
 """Columns of images that a list may be sorted by."""
 
-_EMPTY: Mapping[str, str | int] = {"name": "", "container_format": "", "disk_format": "", "size": 0}
+_FORMS = 256
+"""Statements to keep; clients ask a handful of them again and again."""
+
+_EMPTY: Mapping[str, ColumnElement[Any]] = {
+    "name": literal_column("''", Text),
+    "container_format": literal_column("''", Text),
+    "disk_format": literal_column("''", Text),
+    "size": literal_column("0", BigInteger),
+}
+"""Written out, not a parameter: so do both databases recognise the expressions that are indexed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +57,8 @@ class ImageQuery:
 
     `one_of` maps a column of images to the values it may have; `least` and `most` bound a numeric column, inclusively.
     An image has all of `tags`, and of each of `properties` the given value. `hidden` None shows hidden ones too.
-    `community_of` leaves out the community images of every other project.
+    `viewer` gets those that lists show to it: with `answers`, what its project said to images shared with it; with
+    `strangers`, community images of other projects too.
     """
 
     limit: int
@@ -42,21 +70,51 @@ class ImageQuery:
     tags: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
     hidden: bool | None = None
-    community_of: str | None = None
+    viewer: Viewer = EVERYTHING
+    answers: tuple[str, ...] = ("accepted",)
+    strangers: bool = True
 
 
-def page_of(connection: Connection, query: ImageQuery) -> Select[Any]:
-    """Return the statement that selects the page's images as `catalog.records.record` reads them.
-
-    Raises `BadMarker`.
-    """
-    keys = _complete(query.sort)
-    wanted = _wanted(query)
+def page_of(connection: Connection, query: ImageQuery) -> CursorResult[Any]:
+    """The page's images in order, as `catalog.records.record` reads them. Raises `BadMarker`."""
+    form = _Form.of(query)
+    values = _values(query)
     if query.marker is not None:
-        wanted.append(_after(connection, query.marker, keys))
-    page = select(t.images).where(*wanted).order_by(*_order(t.images, keys)).limit(query.limit).subquery("page")
-    # Only what is on the page is read whole, and its order is said again, for no subquery promises to keep one.
-    return whole(page).order_by(*_order(page, keys))
+        values |= _place(connection, query, form)
+    return connection.execute(_statement(form), values)
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A query without its values: all of one form share one statement, since to build it costs more than to run it."""
+
+    keys: tuple[SortKey, ...]
+    after: bool
+    one_of: tuple[str, ...]
+    least: tuple[str, ...]
+    most: tuple[str, ...]
+    tags: int
+    properties: int
+    hidden: bool | None
+    sees_all: bool
+    strangers: bool
+    among: tuple[str, ...]
+
+    @classmethod
+    def of(cls, query: ImageQuery) -> Self:
+        return cls(
+            keys=_complete(query.sort),
+            after=query.marker is not None,
+            one_of=tuple(query.one_of),
+            least=tuple(query.least),
+            most=tuple(query.most),
+            tags=len(query.tags),
+            properties=len(query.properties),
+            hidden=query.hidden,
+            sees_all=query.viewer.sees_all,
+            strangers=query.strangers,
+            among=tuple(word for word in VISIBILITIES if word in query.one_of.get("visibility", VISIBILITIES)),
+        )
 
 
 def _complete(sort: tuple[SortKey, ...]) -> tuple[SortKey, ...]:
@@ -66,50 +124,97 @@ def _complete(sort: tuple[SortKey, ...]) -> tuple[SortKey, ...]:
     return sort + tuple(SortKey(column, descending) for column in ("created_at", "id") if column not in named)
 
 
+def _values(query: ImageQuery) -> dict[str, object]:
+    """What the parameters of the form's statement stand for."""
+    values: dict[str, object] = {"limit": query.limit, "project": query.viewer.project, "answers": query.answers}
+    values |= {f"{column}_in": wanted for column, wanted in query.one_of.items()}
+    values |= {f"{column}_min": bound for column, bound in query.least.items()}
+    values |= {f"{column}_max": bound for column, bound in query.most.items()}
+    values |= {f"tag_{number}": word for number, word in enumerate(query.tags)}
+    for number, (name, value) in enumerate(query.properties.items()):
+        values |= {f"name_{number}": name, f"value_{number}": value}
+    return values
+
+
+def _place(connection: Connection, query: ImageQuery, form: _Form) -> dict[str, object]:
+    """Where the marker stands in the order."""
+    asked = {"marker": query.marker, "project": query.viewer.project}
+    row = connection.execute(_marker(form.keys, form.sees_all), asked).first()
+    if row is None:
+        raise BadMarker(f"Marker {query.marker} names no image.")
+    return {f"after_{number}": value for number, value in enumerate(row)}
+
+
+@lru_cache(_FORMS)
+def _marker(keys: tuple[SortKey, ...], sees_all: bool) -> Select[Any]:
+    image = t.images.c
+    return select(*map(_value, keys)).where(
+        image.id == bindparam("marker"), image.deleted_at.is_(None), may_see(sees_all)
+    )
+
+
+@lru_cache(_FORMS)
+def _statement(form: _Form) -> Select[Any]:
+    wanted = [*_wanted(form), *([_after(form.keys)] if form.after else [])]
+    conditions = listed(form.sees_all, strangers=form.strangers, among=form.among)
+    pages = [_first(select(t.images).where(*wanted, condition), t.images, form.keys) for condition in conditions]
+    page = pages[0].subquery("page")
+    if len(pages) > 1:
+        every = union_all(*(select(each.subquery()) for each in pages)).subquery("every")
+        page = _first(select(every), every, form.keys).subquery("page")
+    # Only what is on the page is read whole, and its order is said again, for no subquery promises to keep one.
+    return whole(page).order_by(*_order(page, form.keys))
+
+
+def _first(rows: Select[Any], images: FromClause, keys: tuple[SortKey, ...]) -> Select[Any]:
+    return rows.order_by(*_order(images, keys)).limit(bindparam("limit", type_=BigInteger))
+
+
 def _order(images: FromClause, keys: tuple[SortKey, ...]) -> list[ColumnElement[Any]]:
     return [_value(key, images).desc() if key.descending else _value(key, images).asc() for key in keys]
 
 
 def _value(key: SortKey, images: FromClause = t.images) -> ColumnElement[Any]:
-    """What to compare: null counts as empty, since SQL could not say what comes after it."""
-    column = images.c[key.column]
-    return func.coalesce(column, _EMPTY[key.column]) if key.column in _EMPTY else column
+    return _filled(images, key.column)
 
 
-def _after(connection: Connection, marker: str, keys: tuple[SortKey, ...]) -> ColumnElement[bool]:
-    row = connection.execute(
-        select(*map(_value, keys)).where(t.images.c.id == marker, t.images.c.status != "deleted")
-    ).first()
-    if row is None:
-        raise BadMarker(f"Marker {marker} names no image.")
+def _filled(images: FromClause, column: str) -> ColumnElement[Any]:
+    """What to compare: null counts as empty, since SQL could not say what comes after it. So is it in indexes."""
+    return func.coalesce(images.c[column], _EMPTY[column]) if column in _EMPTY else images.c[column]
+
+
+def _after(keys: tuple[SortKey, ...]) -> ColumnElement[bool]:
+    columns = [_value(key) for key in keys]
+    places = [bindparam(f"after_{number}", type_=column.type) for number, column in enumerate(columns)]
     if len({key.descending for key in keys}) == 1:
         # One comparison of rows, by which a database finds the start of the page in an index.
-        columns, values = tuple_(*map(_value, keys)), tuple_(*map(literal, row))
-        return columns < values if keys[0].descending else columns > values
+        here, there = tuple_(*columns), tuple_(*places)
+        return here < there if keys[0].descending else here > there
     cases, equal = [], list[ColumnElement[bool]]()
-    for key, value in zip(keys, row, strict=True):
-        column = _value(key)
-        cases.append(and_(*equal, column < value if key.descending else column > value))
-        equal.append(column == value)
+    for key, column, place in zip(keys, columns, places, strict=True):
+        cases.append(and_(*equal, column < place if key.descending else column > place))
+        equal.append(column == place)
     # Implied by the cases, and said again for the sake of an index.
-    first = _value(keys[0])
-    return and_(first <= row[0] if keys[0].descending else first >= row[0], or_(*cases))
+    first = columns[0] <= places[0] if keys[0].descending else columns[0] >= places[0]
+    return and_(first, or_(*cases))
 
 
-def _wanted(query: ImageQuery) -> list[ColumnElement[bool]]:
+def _wanted(form: _Form) -> list[ColumnElement[bool]]:
     image = t.images.c
-    wanted: list[ColumnElement[bool]] = [image.status.not_in(("deleted", "killed"))]
-    wanted += [image[column].in_(values) for column, values in query.one_of.items()]
-    wanted += [image[column] >= value for column, value in query.least.items()]
-    wanted += [image[column] <= value for column, value in query.most.items()]
-    if query.hidden is not None:
-        wanted.append(image.os_hidden.is_(query.hidden))
-    if query.community_of is not None:
-        wanted.append(or_(image.visibility != "community", image.owner == query.community_of))
+    wanted: list[ColumnElement[bool]] = [image.deleted_at.is_(None), image.status != "killed"]
+    for column in form.one_of:
+        wanted.append(image[column].in_(bindparam(f"{column}_in", expanding=True)))
+    for column in form.least:
+        wanted.append(image[column] >= bindparam(f"{column}_min"))
+    for column in form.most:
+        wanted.append(image[column] <= bindparam(f"{column}_max"))
+    if form.hidden is not None:
+        wanted.append(image.os_hidden.is_(form.hidden))
     tag, prop = t.image_tags.c, t.image_properties.c
-    for word in query.tags:
-        wanted.append(select(tag.tag).where(tag.image_id == image.id, tag.tag == word).exists())
-    for name, value in query.properties.items():
-        has = select(prop.name).where(prop.image_id == image.id, prop.name == name, prop.value == value)
-        wanted.append(has.exists())
+    for number in range(form.tags):
+        tagged = select(tag.image_id).where(tag.tag == bindparam(f"tag_{number}"))
+        wanted.append(image.id.in_(tagged))
+    for number in range(form.properties):
+        has = and_(prop.name == bindparam(f"name_{number}"), prop.value == bindparam(f"value_{number}"))
+        wanted.append(image.id.in_(select(prop.image_id).where(has)))
     return wanted

@@ -28,6 +28,8 @@ image_properties = _table("image_properties", "image_id name", text="value")
 
 image_tags = _table("image_tags", "image_id tag")
 
+image_members = _table("image_members", "image_id member", text="status", numbers="created_at updated_at")
+
 locations = _table("locations", "image_id store object_key", text="url", numbers="created_at")
 
 tasks = _table(

@@ -56,6 +56,9 @@ def bring(
         "checksum": result.facts.hashes.get("md5"),
         "os_hash_algo": algorithm,
         "os_hash_value": result.facts.hashes[algorithm],
+        # A user may change them meanwhile; what was inspected is what may become active.
+        "disk_format": image.disk_format,
+        "container_format": image.container_format,
     }
     verified = promise.kept if promise else None
     return lambda tx: {**record(tx, keys, result), "data": data, "verified": verified}

@@ -149,6 +149,7 @@ COPY_IMAGE = Flow(
     name="copy-image",
     steps=(Step("transfer", _transfer), Step("publish", locate), Step("finish", finish, can_be_called_off=False)),
     begins_from="active",
+    rule="copy_image",
     admit=_admit,
     undo=take_back,
 )

@@ -93,7 +93,8 @@ class Flow:
     It `begins_from` an image in this status, and only with both formats set (import-behaviour §1.2, rows 4 to 6).
     `admit(runtime, request, image)` is asked after that; it raises `NotAdmitted` (or a policy's `Denied`) when the
     request cannot be taken. `undo(tx, error, code, message)` writes, under the fence, what a failed
-    import leaves behind (import-behaviour §1.6 [R]); both may be called twice.
+    import leaves behind (import-behaviour §1.6 [R]); both may be called twice. `rule` is the policy rule that who asks
+    must satisfy (import-behaviour §6).
     """
 
     name: str
@@ -101,6 +102,7 @@ class Flow:
     begins_from: str
     admit: Callable[["Runtime", ImportRequest, ImageRecord], Admission]
     undo: Callable[[Fenced, Exception, str, str], None]
+    rule: str = "modify_image"
 
     def position(self, step: str) -> int | None:
         """The index of a step by name; None for a name of another version of the program."""

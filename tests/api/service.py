@@ -162,7 +162,7 @@ class Service:
                 tx.object_stored(name, key, len(content[name]))
                 tx.add_location(name, key, self.runtime.stores.get(name).url(key))
             digests = hashlib.md5(data).hexdigest(), "sha512", hashlib.sha512(data).hexdigest()
-            tx.activate(DataFacts(len(data), None, *digests))
+            tx.activate(DataFacts(len(data), None, *digests, disk_format="raw", container_format="bare"))
             tx.succeed("", keep_for=3600.0)
         return image_id
 

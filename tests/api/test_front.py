@@ -80,8 +80,8 @@ def test_an_overlong_request_id_is_431(client: testing.TestClient) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "allow"),
     [
-        ("PATCH", "/v2/images/x", 405, {"GET", "DELETE"}),
-        ("HEAD", "/v2/images/x", 405, {"GET", "DELETE"}),
+        ("PUT", "/v2/images/x", 405, {"GET", "PATCH", "DELETE"}),
+        ("HEAD", "/v2/images/x", 405, {"GET", "PATCH", "DELETE"}),
         ("HEAD", "/v2/images/x/file", 405, {"GET"}),
         ("PUT", "/v2/images", 405, {"GET", "POST"}),
         ("DELETE", "/v2/info/import", 405, {"GET"}),

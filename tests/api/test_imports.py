@@ -225,7 +225,7 @@ def test_a_member_sees_the_tasks_of_its_project(service: Service, tenant: Servic
 
 def test_progress_tells_of_task_stores_and_attempts(service: Service, tenant: Service) -> None:
     # Given an import whose first try failed and whose second has brought some bytes
-    image = service.image()
+    image = service.image(owner="mine")
     task = service.importing(image, ["cheap", "bulk"], must_all=False)
     claim = service.entered(task)
     with service.catalog.fenced(claim) as tx:

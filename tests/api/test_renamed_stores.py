@@ -109,7 +109,7 @@ def test_nothing_is_written_where_nothing_is_new(
 
 def test_a_reader_need_not_be_allowed_to_write(before: Service, tenant: Service, tmp_path: Path) -> None:
     """Given a caller who may only read, when they read, then the new ids are saved (bug 1932337)."""
-    image = before.active({"one": DATA, "two": DATA})
+    image = before.active({"one": DATA, "two": DATA}, visibility="public")
     after = renamed(replace(before, authenticate=tenant.authenticate), tmp_path, uno="first", two="second")
     assert show(after, image) == "two,uno"
     assert stores_on_record(after)[0] == ("two", "uno")

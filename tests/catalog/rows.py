@@ -8,7 +8,15 @@ from catalog.images import ImageRecord, NewImage
 from catalog.leases import Claim
 from catalog.tasks import NewTask
 
-FACTS = DataFacts(size=7, virtual_size=9, checksum="c5", os_hash_algo="sha512", os_hash_value="5a")
+FACTS = DataFacts(
+    size=7,
+    virtual_size=9,
+    checksum="c5",
+    os_hash_algo="sha512",
+    os_hash_value="5a",
+    disk_format="raw",
+    container_format="bare",
+)
 """What is found out about seven bytes."""
 
 

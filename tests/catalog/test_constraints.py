@@ -29,6 +29,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
     },
     "image_properties": {"image_id": "i", "name": "n", "value": "v"},
     "image_tags": {"image_id": "i", "tag": "x"},
+    "image_members": {"image_id": "i", "member": "p", "status": "pending", "created_at": 1, "updated_at": 1},
     "locations": {"image_id": "i", "store": "a", "object_key": "k", "url": "file:///k", "created_at": 1},
     "tasks": {
         "id": "t",
@@ -147,6 +148,13 @@ REFUSED = [
         "image_properties.image_id, image_properties.name",
     ),
     Refused("image_tags_pkey", add(t.image_tags), (IMAGE, add(t.image_tags)), "image_tags.image_id, image_tags.tag"),
+    Refused("member_status", add(t.image_members, status="perhaps"), (IMAGE,)),
+    Refused(
+        "image_members_pkey",
+        add(t.image_members, status="accepted"),
+        (IMAGE, add(t.image_members)),
+        "image_members.image_id, image_members.member",
+    ),
     Refused(
         "location_object_used_once",
         add(t.locations, image_id="j"),
@@ -280,6 +288,7 @@ def test_every_rule_is_tried() -> None:
 REFERENCES = [
     ("image_properties", "image_id", ()),
     ("image_tags", "image_id", ()),
+    ("image_members", "image_id", ()),
     ("locations", "image_id", ()),
     ("tasks", "image_id", ()),
     ("targets", "image_id", (IMAGE, TASK)),

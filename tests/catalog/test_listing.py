@@ -5,6 +5,7 @@ import pytest
 from catalog.catalog import Catalog
 from catalog.errors import BadMarker, NotFound, Protected
 from catalog.listing import ImageQuery, SortKey
+from catalog.visibility import Viewer
 from tests.catalog.rows import importing, new_image, new_task
 
 
@@ -57,8 +58,9 @@ def test_pages_neither_lose_nor_repeat_an_image(catalog: Catalog, sort: tuple[So
         ({"properties": {"os": "rpm"}}, ""),
         ({"hidden": True}, "d"),
         ({"hidden": False}, "abc"),
-        ({"community_of": "p"}, "abd"),
-        ({"community_of": "q"}, "abcd"),
+        ({"viewer": Viewer("p", sees_all=True), "strangers": False}, "abd"),
+        ({"viewer": Viewer("q", sees_all=True), "strangers": False}, "abcd"),
+        ({"viewer": Viewer(None, sees_all=True), "strangers": False}, "abd"),
     ],
 )
 def test_filters(catalog: Catalog, query: dict[str, object], found: str) -> None:

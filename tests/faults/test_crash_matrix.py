@@ -116,7 +116,7 @@ def active(runtime: Runtime) -> str:
     session.commit()
     with runtime.catalog.fenced(claim) as tx:
         tx.add_location(store, key, f"file:///{key}")
-        tx.activate(DataFacts(len(DATA), None, None, "sha512", hashlib.sha512(DATA).hexdigest()))
+        tx.activate(DataFacts(len(DATA), None, None, "sha512", hashlib.sha512(DATA).hexdigest(), "raw", "bare"))
         tx.succeed("Copied.", keep_for=60)
     return image_id
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import zstandard
 
+from catalog.changes import ImageChange
 from flows.errors import ImageNotReady
 from flows.flow import ImportRequest
 from flows.policy import Denied
@@ -145,6 +146,30 @@ def test_a_failed_image_can_be_imported_again(service: Service) -> None:
     service.ask(image, stores=("a",))
     now = service.look(image)
     assert (now.status, now.failed) == ("active", ("b",))
+    service.assert_clean(image)
+
+
+def test_a_format_changed_in_mid_transfer(service: Service) -> None:
+    """Given data inspected as raw, when the image declares something else before it is published, then the import
+    fails and says so, nothing of it stays, and it can be asked for again.
+    """
+
+    def change(_: Call, go: Callable[[], Any]) -> Any:
+        with service.runtime.catalog.begin() as tx:
+            tx.images.update(image.id, ImageChange(columns={"container_format": "ovf", "name": "kept"}))
+        return go()
+
+    image = service.image()
+    service.fail("b", "commit", change)
+    task = service.task(service.ask(image, stores=ALL, all_stores_must_succeed=False))
+    now = service.look(image)
+    assert (task.status, task.error_code, now.status, now.failed) == ("failure", "format_changed", "queued", ALL)
+    assert "raw in container_format ovf while its data was inspected as raw in bare" in task.message
+    service.assert_clean(image)
+    service.faulty["b"].hooks.clear()
+    service.ask(image, stores=ALL)
+    now = service.look(image)
+    assert (now.status, now.container_format, now.name) == ("active", "ovf", "kept")
     service.assert_clean(image)
 
 
