@@ -3,7 +3,7 @@
 In them the parameters `project` and `answers` stand for the viewer's, so that one statement serves every viewer.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Text, and_, bindparam, or_, select, true
@@ -42,30 +42,53 @@ def may_see(sees_all: bool) -> ColumnElement[bool]:
     )
 
 
-def listed(sees_all: bool, *, strangers: bool, among: Collection[str]) -> list[ColumnElement[bool]]:
-    """Which images a list shows: those that meet one of the conditions, and none meets two of them. Each leads to its
-    images by an index, which one condition with OR in it could not.
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a list may have at all: with `strangers` community images of other projects too. Whoever reads it asks for
+    images with one of the visibilities `among` alone, and for those of its own project, of `others`, or both.
+    """
 
-    Only images whose visibility is `among` those are asked for. Of those shared with the viewer's project, a list has
-    the ones that it gave one of `answers`; of other projects' community images all (`strangers`) or none.
+    sees_all: bool
+    strangers: bool
+    among: tuple[str, ...] = VISIBILITIES
+    own: bool = True
+    others: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One part of a list: the images that meet `condition`.
+
+    `few` says that it is best to find all of them before they are put in order. A database that takes them for many
+    would rather look through all images in that order, until it has met enough of them or there are no more.
+    """
+
+    condition: ColumnElement[bool]
+    few: bool = False
+
+
+def listed(scope: Scope) -> list[Listed]:
+    """Which images a list shows: the parts of it, none of which has an image of another.
+
+    Each part leads to its images by an index, which one condition with OR in it could not. Of images shared with the
+    viewer's project, a list has the ones that it gave one of `answers`.
     """
     image = t.images.c
-    if sees_all:
-        return [true() if strangers else or_(image.visibility != "community", image.owner == _PROJECT)]
-    return [image.owner == _PROJECT, *(and_(theirs, _NOT_OWN) for theirs in _of_others(strangers, among))]
+    if scope.sees_all:
+        return [Listed(true() if scope.strangers else or_(image.visibility != "community", image.owner == _PROJECT))]
+    theirs = list(_of_others(scope)) if scope.others else []
+    return [Listed(image.owner == _PROJECT), *theirs] if scope.own or not theirs else theirs
 
 
-_NOT_OWN = (t.images.c.owner == _PROJECT).is_not(true())
-
-
-def _of_others(strangers: bool, among: Collection[str]) -> Iterator[ColumnElement[bool]]:
+def _of_others(scope: Scope) -> Iterator[Listed]:
     image, member = t.images.c, t.image_members.c
-    if "public" in among:
-        yield image.visibility == "public"
-    if "community" in among and strangers:
-        yield image.visibility == "community"
-    if "shared" in among:
+    not_own = (image.owner == _PROJECT).is_not(true())
+    if "public" in scope.among:
+        yield Listed(and_(image.visibility == "public", not_own))
+    if "community" in scope.among and scope.strangers:
+        yield Listed(and_(image.visibility == "community", not_own))
+    if "shared" in scope.among:
         answered = select(member.image_id).where(
             member.member == _PROJECT, member.status.in_(bindparam("answers", expanding=True))
         )
-        yield and_(image.visibility == "shared", image.id.in_(answered))
+        yield Listed(and_(image.visibility == "shared", not_own, image.id.in_(answered)), few=True)

@@ -7,37 +7,42 @@ BIG = "project-big"
 
 SMALL = "project-1"
 
+_DICE = ", ".join(f"('x' || left(md5('{salt}' || n), 7))::bit(28)::int" for salt in "abcdefg")
+"""Numbers below 2^28 that have nothing to do with each other, and are the same every time."""
+
 _FILL = f"""
 CREATE TEMPORARY TABLE crowd ON COMMIT DROP AS SELECT
     n, gone, md5('image' || n || gone)::uuid::text AS id, md5('task' || n)::uuid::text AS task,
-    CASE WHEN n % 10 = 0 THEN '{BIG}' ELSE 'project-' || (n * 7919 % (:count / 80 + 1)) END AS owner,
-    CASE WHEN gone THEN 'deleted' WHEN n % 200 = 2 THEN 'importing' WHEN n % 50 = 4 THEN 'queued'
-         WHEN n % 500 = 6 THEN 'deactivated' ELSE 'active' END AS status,
-    1700000000000000 + n * 60000000::bigint AS made
-FROM generate_series(1, :count) AS n, LATERAL (VALUES (FALSE), (TRUE)) AS g (gone);
+    CASE WHEN a % 10 = 0 THEN '{BIG}' ELSE 'project-' || b % (:count / 80 + 1) END AS owner,
+    CASE WHEN gone THEN 'deleted' WHEN c % 200 = 0 THEN 'importing' WHEN c % 50 = 1 THEN 'queued'
+         WHEN c % 500 = 2 THEN 'deactivated' ELSE 'active' END AS status,
+    1700000000000000 + n * 60000000::bigint AS made, d, e, f, g
+FROM generate_series(1, :count) AS n, LATERAL (VALUES (FALSE), (TRUE)) AS h (gone),
+    LATERAL (SELECT {_DICE}) AS dice (a, b, c, d, e, f, g);
 
 INSERT INTO images SELECT
-    id, status,
-    CASE WHEN n % 50 <> 8 THEN 'image-' || (n * 104729::bigint % (:count / 4 + 1)) END,
-    owner,
-    CASE WHEN n % 100 = 11 THEN 'public' WHEN n % 100 = 31 THEN 'community'
-         WHEN n % 10 < 4 THEN 'private' ELSE 'shared' END,
-    n % 100 = 12, n % 100 = 14,
-    'bare', CASE WHEN n % 200 = 16 THEN 'iso' WHEN n % 10 < 5 THEN 'raw' ELSE 'qcow2' END,
-    0, 512,
-    CASE WHEN status NOT IN ('queued', 'importing') THEN n * 15485863::bigint % 1000003 * 65536 END, NULL,
+    id, status, CASE WHEN d % 50 <> 0 THEN 'image-' || d % (:count / 4 + 1) END, owner,
+    CASE WHEN e % 100 = 0 THEN 'public' WHEN e % 100 = 1 THEN 'community' WHEN e % 10 < 4 THEN 'private'
+         ELSE 'shared' END,
+    f % 100 = 0, f % 100 = 1, 'bare', CASE WHEN g % 2 = 0 THEN 'raw' ELSE 'qcow2' END, 0, 512,
+    CASE WHEN status NOT IN ('queued', 'importing') THEN d % 1000003 * 65536::bigint END, NULL,
     md5(id), 'sha512', md5(id) || md5(task) || md5('a' || n) || md5('b' || n),
-    made, made + n * 32452843::bigint % 86400000000, CASE WHEN gone THEN made + 86400000000 END
+    made, made + d * 1000::bigint, CASE WHEN gone THEN made + 86400000000 END
 FROM crowd;
 
 INSERT INTO image_properties SELECT id, name, value FROM crowd, LATERAL (VALUES
-    ('os_distro', CASE WHEN n % 2000 = 18 THEN 'plan9' WHEN n % 3 = 0 THEN 'debian' ELSE 'ubuntu' END),
-    ('os_version', (n % 12 + 1)::text), ('architecture', 'x86_64'), ('hw_disk_bus', 'virtio')) AS p (name, value)
+    ('os_distro', CASE WHEN g % 2000 = 3 THEN 'plan9' WHEN g % 3 = 0 THEN 'debian' ELSE 'ubuntu' END),
+    ('os_version', (g % 12 + 1)::text), ('architecture', 'x86_64'), ('hw_disk_bus', 'virtio')) AS p (name, value)
 WHERE NOT gone OR name = 'os_distro';
 
 INSERT INTO image_tags SELECT id, tag FROM crowd, LATERAL (VALUES
-    (CASE WHEN n % 2000 = 20 THEN 'golden' ELSE 'nightly' END), ('team-' || n % 41)) AS t (tag)
-WHERE NOT gone AND n % 2 = 0;
+    (CASE WHEN f % 2000 = 4 THEN 'golden' ELSE 'nightly' END), ('team-' || g % 41)) AS t (tag)
+WHERE NOT gone AND f % 2 = 0;
+
+INSERT INTO image_members SELECT id, member, CASE WHEN n % 5 = 0 THEN 'pending' ELSE 'accepted' END, made, made
+FROM crowd, LATERAL (VALUES
+    (CASE WHEN g % 40 = 0 THEN '{BIG}' END), ('project-' || d % (:count / 80 + 1))) AS m (member)
+WHERE NOT gone AND f % 10 = 5 AND member IS NOT NULL;
 
 INSERT INTO locations SELECT id, store, id || '.1', 'file:///' || store || '/' || id, made
 FROM crowd, LATERAL (VALUES ('a'), ('b')) AS s (store) WHERE status IN ('active', 'deactivated');
