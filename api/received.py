@@ -42,9 +42,9 @@ def data_of(req: falcon.Request, size: int | None, *, patience: float) -> Receiv
         try:
             piece: bytes = req.stream.read(count)
         except TimeoutError as error:
-            raise SourceStalled(f"Nothing came for {patience:g} seconds after {received} bytes.") from error
+            raise SourceStalled(f"Nothing came for {patience:g} seconds after at least {received} bytes.") from error
         except Exception as error:
-            raise SourceBroken(f"The body broke off after {received} bytes.") from error
+            raise SourceBroken(f"The body broke off after at least {received} bytes.") from error
         received += len(piece)
         return piece
 

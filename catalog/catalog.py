@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
@@ -14,6 +14,7 @@ from catalog.locations import Withdrawn, put_back, settle, withdraw
 from catalog.lock import ImportLock
 from catalog.members import Members
 from catalog.objects import Garbage, forget, take_garbage
+from catalog.preempt import Preemption, preempt
 from catalog.tasks import NewTask, Tasks
 from catalog.uploads import Uploads
 
@@ -69,7 +70,10 @@ class Catalog:
         """
         with self.database.begin() as connection:
             self.lock.hold(connection, claim)
-            yield Fenced(connection, self.database, self.lock, claim, self._uploads(connection), grace=self.grace)
+            yield self._pen(connection, claim)
+
+    def _pen(self, connection: Connection, claim: Claim) -> Fenced:
+        return Fenced(connection, self.database, self.lock, claim, self._uploads(connection), grace=self.grace)
 
     def _tx(self, connection: Connection) -> Tx:
         return Tx(
@@ -83,30 +87,44 @@ class Catalog:
     def _uploads(self, connection: Connection) -> Uploads:
         return Uploads(connection, self.database, grace=self.grace, keep_for=self.keep_for)
 
-    def request_import(self, new: NewTask) -> None:
+    def request_import(self, new: NewTask, how: Preemption | None = None) -> None:
         """Record the wish whole: task, targets, lock and image status, or nothing of it (architecture §6.3).
 
-        Raises `LockHeld` while another task holds the image, `Conflict` when its status, a missing format or staged
-        bytes that are gone forbid an import, `NotFound` when there is no such image or it is deleted.
+        With `how`, a stale task that holds the image gives way in the same transaction; of many who want that, one
+        gets it. Raises `LockHeld` while another task holds the image, `Conflict` when its status, a missing format or
+        staged bytes that are gone forbid an import, `NotFound` when there is no such image or it is deleted.
         """
-        with self.begin() as tx:
-            self.lock.require_free(tx.connection, new.image_id)
+        with self._freed(new, how) as tx:
             tx.images.start_import(new.image_id, new.begins_from, new.stores)
             if new.upload is not None:
                 tx.uploads.require_staged(new.image_id, new.upload)
             tx.tasks.create(new)
             self.lock.claim(tx.connection, new.image_id, new.id)
 
-    def record_fulfilled(self, new: NewTask, message: str, *, keep_for: float) -> None:
+    def record_fulfilled(self, new: NewTask, message: str, how: Preemption | None = None, *, keep_for: float) -> None:
         """Record a wish for what is so already: a task that is done, for stores that all hold the image.
 
         Status and lock stay as they are. `keep_for` is in seconds. Raises as `request_import`, `Conflict` also when the
         image is no longer in all of the stores.
         """
-        with self.begin() as tx:
-            self.lock.require_free(tx.connection, new.image_id)
+        with self._freed(new, how) as tx:
             tx.images.require_held(new.image_id, new.begins_from, new.stores)
             tx.tasks.create_finished(new, message, keep_for=keep_for)
+
+    @contextmanager
+    def _freed(self, new: NewTask, how: Preemption | None) -> Iterator[Tx]:
+        """A transaction in which no task holds the image of `new`, for a stale one gives way if `how` is told."""
+        ousted = None
+        with self.begin() as tx:
+            held = self.lock.holder(tx.connection, new.image_id)
+            if held is not None:
+                if how is None or not held.stale:
+                    raise held
+                ousted = preempt(tx.connection, tx.tasks, self.lock, held, new.id, how, self._pen)
+            yield tx
+        if ousted is not None:
+            # A lease kept elsewhere could otherwise be renewed for as long as its worker has nothing to write.
+            self.lock.keeper.drop(replace(ousted, fence=ousted.fence - 1))
 
     def delete_image(self, image_id: str) -> None:
         """Delete the image; its objects become garbage, its import is told to stop.

@@ -75,14 +75,30 @@ class BadMarker(CatalogError):
 
 
 class LockHeld(CatalogError):
-    """Another task holds the image: `task_id` and until when."""
+    """Another task holds the image: `task_id`, of which `state` says how it is.
+
+    From `stale_from` on, unless it shows progress before, another import may take the image over; when it is asked
+    for after that, the task is `stale`.
+    """
 
     code = "lock_held"
 
-    def __init__(self, image_id: str, task_id: str, until: str | None) -> None:
-        state = f"its lease runs until {until}" if until else "it waits for a worker"
-        super().__init__(f"Image {image_id} has active task {task_id}; {state}.")
+    def __init__(self, image_id: str, task_id: str, state: str, *, stale_from: str, stale: bool) -> None:
+        super().__init__(
+            f"Image {image_id} has active task {task_id}; {state}, and without progress it can be taken over from "
+            f"{stale_from} on."
+        )
         self.task_id = task_id
+        self.stale = stale
+
+
+class Preempted(CatalogError):
+    """The task showed no progress for so long that another import has taken its image over (import-behaviour §2.3)."""
+
+    code = "preempted"
+
+    def __init__(self, by: str, since: str) -> None:
+        super().__init__(f"Expired lock preempted by task {by}: no progress since {since}.")
 
 
 class LockLost(CatalogError):

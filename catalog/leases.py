@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import redis
-from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, select, update
 
 from catalog import tables as t
 from catalog.engine import Database
@@ -42,6 +42,12 @@ def held_by(claim: Claim) -> ColumnElement[bool]:
 def lost(claim: Claim) -> LockLost:
     """The error for a claim that does not hold its lock any more."""
     return LockLost(f"attempt {claim.fence} no longer holds image {claim.image_id}")
+
+
+def require_held(connection: Connection, claim: Claim) -> None:
+    """Raise `LockLost` unless the lock row still shows the claim, whatever its lease says."""
+    if connection.execute(select(t.image_locks.c.fence).where(held_by(claim))).first() is None:
+        raise lost(claim)
 
 
 class LeaseKeeper(Protocol):
@@ -122,16 +128,12 @@ class RedisLeaseKeeper:
         key, began, milliseconds = self._key(claim.image_id, claim.fence), time.monotonic(), round(ttl * 1000)
         try:
             if not self._redis.set(key, claim.owner, px=milliseconds, xx=True):
-                self._require_row(claim)
+                with self._database.read() as connection:
+                    require_held(connection, claim)
                 self._redis.set(key, claim.owner, px=milliseconds)
         except redis.RedisError:
             _extend_row(self._database, claim, ttl)
         self._deadlines[key] = began + ttl
-
-    def _require_row(self, claim: Claim) -> None:
-        with self._database.read() as connection:
-            if connection.execute(select(t.image_locks.c.fence).where(held_by(claim))).first() is None:
-                raise lost(claim)
 
     def alive(self, image_id: str, fence: int) -> bool:
         """Whether the key is there; without Redis, what the row says."""

@@ -7,26 +7,38 @@ fence that is not the current one, so a worker that was paused, cut off or decla
 """
 
 import contextlib
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, true, update
 
 from catalog import tables as t
-from catalog.engine import Database, isoformat
-from catalog.errors import LockHeld, NotFound
-from catalog.leases import Claim, DatabaseLeaseKeeper, LeaseKeeper, held_by, lost
+from catalog.engine import SECOND, Database, isoformat
+from catalog.errors import LockHeld, NotFound, Preempted
+from catalog.leases import Claim, DatabaseLeaseKeeper, LeaseKeeper, held_by, lost, require_held
 from catalog.tasks import LIVE
 
 
 class ImportLock:
     """The lock of every image in one database. Statements that belong to a larger change take its connection.
 
-    `ttl` is the length of a lease in seconds; holders renew every third of it.
+    `ttl` is the length of a lease in seconds; holders renew every third of it. A task that shows no progress for
+    `stale_after` seconds, or that nobody begins for `stale_pending_after`, may lose its image to another (§2.3).
     """
 
-    def __init__(self, database: Database, keeper: LeaseKeeper | None = None, *, ttl: float = 60.0) -> None:
+    def __init__(
+        self,
+        database: Database,
+        keeper: LeaseKeeper | None = None,
+        *,
+        ttl: float = 60.0,
+        stale_after: float = 3600.0,
+        stale_pending_after: float = 7200.0,
+    ) -> None:
         self._database = database
         self.keeper: LeaseKeeper = keeper or DatabaseLeaseKeeper(database)
         self.ttl = ttl
+        self.stale_after = stale_after
+        self.stale_pending_after = stale_pending_after
 
     def require_free(self, connection: Connection, image_id: str) -> None:
         """Lock the image's row and raise `LockHeld` if a task holds it, `NotFound` if there is no such image."""
@@ -40,13 +52,9 @@ class ImportLock:
 
         Requests for one image thereby follow one another, and the second sees what the first has done.
         """
-        lock = t.image_locks.c
+        lock, task, now = t.image_locks.c, t.tasks.c, self._database.now()
         row = connection.execute(
-            select(
-                lock.os_glance_import_task,
-                lock.expires_at,
-                (lock.expires_at > self._database.now()).label("running"),
-            )
+            select(lock.os_glance_import_task, lock.owner, lock.heartbeat_at, lock.expires_at)
             .where(lock.image_id == image_id)
             .with_for_update()
         ).first()
@@ -54,7 +62,48 @@ class ImportLock:
             raise NotFound(f"No image found with ID {image_id}")
         if row.os_glance_import_task is None:
             return None
-        return LockHeld(image_id, row.os_glance_import_task, isoformat(row.expires_at) if row.running else None)
+        # Asked only now that the row is ours: whoever moves a task on has it locked (see `hold`).
+        shown = connection.execute(
+            select(task.status, task.updated_at, now.label("now")).where(task.id == row.os_glance_import_task)
+        ).one()
+        stale_from = shown.updated_at + round(self._patience(shown.status) * SECOND)
+        return LockHeld(
+            image_id,
+            row.os_glance_import_task,
+            self._state(row, shown.now),
+            stale_from=isoformat(stale_from + SECOND - 1),  # rounded up: who comes then shall not come too early
+            stale=shown.now >= stale_from,
+        )
+
+    def _patience(self, status: str) -> float:
+        """Seconds that a task of this status may hold an image without progress (§2.3; an ended one should not)."""
+        if status not in LIVE:
+            return 0.0
+        return self.stale_pending_after if status == "pending" else self.stale_after
+
+    def _state(self, row: Any, now: int) -> str:
+        if row.owner is None or (self.keeper.kept_in_row and row.expires_at <= now):
+            return "it waits for a worker"
+        if row.expires_at > now:
+            return f"its lease runs until {isoformat(row.expires_at)}"
+        return f"its worker was last heard of at {isoformat(row.heartbeat_at)}"
+
+    def preempt(self, connection: Connection, image_id: str, by: str, why: Preempted) -> Claim:
+        """Shut out whoever works for the task that holds the image, in a change that began with `holder`.
+
+        The fence grows: from here on, no write of the old worker counts. The claim is for taking back what the task
+        did, and for no longer than this transaction.
+        """
+        now, lock, task = self._database.now(), t.image_locks.c, t.tasks.c
+        taken = connection.execute(
+            update(t.image_locks)
+            .where(lock.image_id == image_id)
+            .values(owner=by, fence=lock.fence + 1, heartbeat_at=now, expires_at=self._database.after(self.ttl))
+            .returning(lock.os_glance_import_task, lock.fence)
+        ).one()
+        at = connection.execute(select(task.step, task.attempt).where(task.id == taken.os_glance_import_task)).one()
+        self._lose_attempt(connection, image_id, why.code, str(why))
+        return Claim(image_id, taken.os_glance_import_task, by, taken.fence, at.step, at.attempt)
 
     def claim(self, connection: Connection, image_id: str, task_id: str) -> None:
         """Make the task the holder of the image, in the transaction that inserts the task. Raises as `require_free`."""
@@ -123,12 +172,7 @@ class ImportLock:
         return or_(t.image_locks.c.owner.is_(None), t.image_locks.c.expires_at <= self._database.now())
 
     def _open_attempt(self, connection: Connection, claim: Claim) -> None:
-        now, attempt = self._database.now(), t.attempts.c
-        connection.execute(
-            update(t.attempts)
-            .where(attempt.image_id == claim.image_id, attempt.outcome == "running")
-            .values(outcome="lost", ended_at=now, error_code="worker_lost", message="the worker fell silent")
-        )
+        self._lose_attempt(connection, claim.image_id, "worker_lost", "the worker fell silent")
         connection.execute(
             insert(t.attempts).values(
                 image_id=claim.image_id,
@@ -139,13 +183,26 @@ class ImportLock:
                 worker=claim.owner,
                 outcome="running",
                 message="",
-                started_at=now,
+                started_at=self._database.now(),
             )
+        )
+
+    def _lose_attempt(self, connection: Connection, image_id: str, code: str, message: str) -> None:
+        """End the attempt that is running, if one is: its worker has not done so."""
+        attempt = t.attempts.c
+        connection.execute(
+            update(t.attempts)
+            .where(attempt.image_id == image_id, attempt.outcome == "running")
+            .values(outcome="lost", ended_at=self._database.now(), error_code=code, message=message)
         )
 
     def renew(self, claim: Claim) -> None:
         """Let the lease run for another `ttl`. Raises `LockLost`; `CatalogUnavailable` when nobody could be asked."""
         self.keeper.renew(claim, self.ttl)
+
+    def require(self, connection: Connection, claim: Claim) -> None:
+        """Raise `LockLost` when somebody else has entered or taken the image over. Only reads."""
+        require_held(connection, claim)
 
     def hold(self, connection: Connection, claim: Claim) -> None:
         """The first statement of every fenced change: keep the row locked while it is ours, else raise `LockLost`."""

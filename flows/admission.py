@@ -9,9 +9,12 @@ from flows.errors import BadImportRequest, ImageNotReady, LocationQuota, StoreNo
 from flows.flow import Flow, ImportRequest
 
 
-def require_ready(flow: Flow, image: ImageRecord) -> None:
-    """Rows 4 to 6: the status that the method begins from, and both formats. Raises `ImageNotReady` (409)."""
-    if image.status != flow.begins_from:
+def require_ready(flow: Flow, image: ImageRecord, once_free: str) -> None:
+    """Rows 4 to 6: the status that the method begins from, and both formats. Raises `ImageNotReady` (409).
+
+    `once_free` is the status of the image without the task that holds it; whether that gives way is asked last.
+    """
+    if once_free != flow.begins_from:
         article = "an" if flow.begins_from[0] in "aeiou" else "a"
         raise ImageNotReady(
             f"Image {image.id} is in status {image.status}; {flow.name} takes only {article} {flow.begins_from} image."

@@ -47,7 +47,13 @@ class Runtime:
         database = Database(settings.database_url)
         redis_url = settings.lease.redis_url if settings.lease.keeper == "redis" else None
         keeper = lease_keeper(database, redis_url, redis_client)
-        lock = ImportLock(database, keeper, ttl=settings.lease.ttl)
+        lock = ImportLock(
+            database,
+            keeper,
+            ttl=settings.lease.ttl,
+            stale_after=settings.lease.stale_after,
+            stale_pending_after=settings.lease.stale_pending_after,
+        )
         stores = StoreRegistry.build(settings.stores, settings.default_store)
         staging = settings.staging
         return cls(

@@ -1,13 +1,17 @@
 """Asking for an import: checks, one transaction, one knock (architecture §6.1 to §6.4)."""
 
 import contextlib
+import logging
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from catalog.errors import CatalogError
+from catalog.errors import CatalogError, Preempted
+from catalog.fenced import Fenced
 from catalog.images import ImageRecord
-from catalog.tasks import NewTask
+from catalog.preempt import Preemption
+from catalog.tasks import NewTask, TaskRecord
 from flows.admission import choose_stores, require_ready
+from flows.bring import take_back
 from flows.dispatch import Dispatcher
 from flows.errors import BadImportRequest
 from flows.flow import ImportRequest
@@ -15,6 +19,8 @@ from flows.locations import settled
 from flows.methods import FLOWS
 from flows.runtime import Runtime
 from pipeline.uris import mask
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +36,16 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
     """Record the import of `image` and wake a worker; the id of the task is returned.
 
     Everything that can be known to be wrong is refused before the first row is written: `NotAdmitted`, a policy's
-    `Denied`, `LockHeld`, `Conflict`. Once this returns, the import survives the loss of every message and process.
+    `Denied`, `LockHeld`, `Conflict`. An image that another task holds is judged as it will be without that task, which
+    gives way if it is stale. Once this returns, the import survives the loss of every message and process.
     """
     if request.method not in runtime.options.methods:
         offered = ", ".join(runtime.options.methods)
         raise BadImportRequest(f"'method.name' is {request.method!r}; this service offers: {offered}.")
     flow = FLOWS[request.method]
-    require_ready(flow, image)
-    admission = flow.admit(runtime, request, image)
+    once_free = _once_free(runtime, image)
+    require_ready(flow, image, once_free)
+    admission = flow.admit(runtime, request, replace(image, status=once_free))
     holding = tuple(dict.fromkeys(place.store for place in settled(runtime, image).locations))
     stores = choose_stores(
         request,
@@ -63,17 +71,37 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
         user_id=who.user,
         request_id=who.request_id,
     )
+    how = Preemption(_undo, runtime.options.task_time_to_live)
     if not stores:
         # Decided in http-api §17 (f): who asks for a copy in all stores, and has it, gets a task that says so.
         said = f"Nothing to copy: the image is in {', '.join(sorted(holding))} already."
-        runtime.catalog.record_fulfilled(new, said, keep_for=runtime.options.task_time_to_live)
+        runtime.catalog.record_fulfilled(new, said, how, keep_for=runtime.options.task_time_to_live)
         return task_id
-    runtime.catalog.request_import(new)
+    runtime.catalog.request_import(new, how)
+    log.info("task %s: %s of image %s into %s is on record", task_id, flow.name, image.id, ", ".join(new.stores))
     if not dispatcher.send(flow, task_id, host=admission.host):
         # The wish is recorded; without this note the sweeper would only wait longer before it rings.
         with contextlib.suppress(CatalogError), runtime.catalog.begin() as tx:
             tx.tasks.not_sent(task_id)
     return task_id
+
+
+def _once_free(runtime: Runtime, image: ImageRecord) -> str:
+    """The status that the image falls back to when the task that holds it, if one does, is undone (§1.6 [R])."""
+    if image.import_task is None or image.status != "importing":
+        return image.status
+    with runtime.catalog.read() as tx:
+        return "uploading" if tx.uploads.staged(image.id) else "queued"
+
+
+def _undo(tx: Fenced, task: TaskRecord, why: Preempted) -> None:
+    """Take back what a stale task did, by the rule of its own method, or of any if this version does not know it."""
+    if task.flow in FLOWS:
+        FLOWS[task.flow].undo(tx, why, why.code, str(why))
+    else:
+        take_back(tx, why, why.code, str(why))
+        if not tx.restage():
+            tx.requeue()
 
 
 def _shown(request: ImportRequest) -> dict[str, object]:

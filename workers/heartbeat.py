@@ -2,6 +2,7 @@
 own.
 """
 
+import contextvars
 import logging
 import threading
 import time
@@ -33,7 +34,9 @@ class Heartbeat:
         self._interval = min(interval, self._ttl / 3)
         self._stall = stall
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"heartbeat-{claim.image_id[:8]}", daemon=True)
+        # It logs for the request that the thread of the step works for.
+        run, name = contextvars.copy_context().run, f"heartbeat-{claim.image_id[:8]}"
+        self._thread = threading.Thread(target=run, args=(self._run,), name=name, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -71,12 +74,13 @@ class Heartbeat:
                     return
 
     def _beat(self, shown: Progress | None) -> Progress:
-        """Write progress if it changed, and look whether somebody wants this to stop."""
+        """Write progress if it changed, and look whether somebody wants this to stop, or has taken the image over."""
         now = self._monitor.progress()
         if now != shown:
             with self._catalog.fenced(self._claim) as fenced:
                 fenced.progress(now.phase, now.bytes_done, now.bytes_total, now.stores)
         with self._catalog.read() as tx:
+            self._catalog.lock.require(tx.connection, self._claim)
             why = tx.tasks.stop_requested(self._claim.task_id)
         if why is not None:
             self._monitor.request_stop(Stop.CANCEL, why)

@@ -66,9 +66,9 @@ def registry() -> StoreRegistry:
     return StoreRegistry([*stores, HttpStore.from_spec(mirror)], "cheap", [*specs, mirror])
 
 
-def runtime(directory: Path, stores: StoreRegistry | None = None) -> Runtime:
-    """A runtime over a new database in `directory`."""
-    database = Database(f"sqlite:///{directory / 'service.db'}")
+def runtime(directory: Path, stores: StoreRegistry | None = None, *, url: str | None = None) -> Runtime:
+    """A runtime over a new database: the one at `url`, or an SQLite file in `directory`."""
+    database = Database(url or f"sqlite:///{directory / 'service.db'}")
     database.create()
     return Runtime(
         host="here",

@@ -1,35 +1,16 @@
 """The application as gunicorn serves it: real sockets, and files that the kernel sends."""
 
 import http.client
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.api.served import DIRECTORY, file_stores
-from tests.api.service import Service, runtime
+from tests.api.gunicorn_server import Served, serve
 
 pytestmark = pytest.mark.e2e
 
 DATA = bytes(range(256)) * 20_000
-ROOT = Path(__file__).parents[2]
-
-
-@dataclass
-class Served:
-    """A running server: its port, and the same service from behind."""
-
-    port: int
-    behind: Service
-
-    def connect(self) -> http.client.HTTPConnection:
-        """A connection that is kept between requests."""
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
 
 
 def get(connection: http.client.HTTPConnection, path: str, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
@@ -39,36 +20,16 @@ def get(connection: http.client.HTTPConnection, path: str, **headers: str) -> tu
     return answer, answer.read()
 
 
-def _start(directory: Path, application: str) -> Iterator[Served]:
-    wired = runtime(directory, file_stores(directory / "files"))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        # The socket exists before the server does, so that nobody has to wait for it.
-        flags = ["-k", "gthread", "--threads", "2", "--bind", f"fd://{listener.fileno()}", "--no-control-socket"]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", *flags, f"tests.api.served:{application}()"],
-            cwd=ROOT,
-            env=os.environ | {DIRECTORY: str(directory), "PYTHONPATH": str(ROOT)},
-            pass_fds=[listener.fileno()],
-        )
-        port = listener.getsockname()[1]
-    try:
-        yield Served(port, Service(wired))
-    finally:
-        process.terminate()
-        process.wait(10)
-        wired.close()
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """gunicorn with one worker process of two threads."""
-    yield from _start(tmp_path_factory.mktemp("served"), "app")
+    yield from serve(tmp_path_factory.mktemp("served"), "app")
 
 
 @pytest.fixture
 def kernel_only(tmp_path: Path) -> Iterator[Served]:
     """The same, in which the process cannot read the data of an image."""
-    yield from _start(tmp_path, "app_that_reads_no_file")
+    yield from serve(tmp_path, "app_that_reads_no_file")
 
 
 def test_files_are_sent_whole_and_in_ranges_over_one_connection(served: Served) -> None:
@@ -95,7 +56,7 @@ def test_answers_without_a_body_keep_the_connection(served: Served) -> None:
 
     connection.request("POST", f"/v2/images/{image}/import", body=b'{"method": {"name": "x"}}')
     refused = connection.getresponse()
-    assert (refused.status, b"offers: web-download" in refused.read()) == (400, True)
+    assert (refused.status, b"offers: glance-direct, web-download" in refused.read()) == (400, True)
     answer, body = get(connection, f"/v2/images/{image}/file")
     assert (answer.status, body, answer.headers["Content-Type"]) == (204, b"", None)
     connection.request("DELETE", f"/v2/images/{image}")

@@ -5,13 +5,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+import fakeredis
 import pytest
 from sqlalchemy import text
 
 from catalog.catalog import Catalog
 from catalog.engine import Database
+from catalog.leases import lease_keeper
 from catalog.lock import ImportLock
 from tests.catalog.at_once import Beside
+from tests.catalog.rows import LONG, StoppedClock
 from tests.servers import wait_until
 
 T = TypeVar("T")
@@ -39,6 +42,22 @@ def database(database_url: str) -> Iterator[Database]:
 def catalog(database: Database) -> Catalog:
     """A catalogue with leases in the database."""
     return Catalog(database, ImportLock(database, ttl=60.0))
+
+
+@pytest.fixture(params=["rows", "redis"])
+def redis_server(request: pytest.FixtureRequest) -> fakeredis.FakeServer | None:
+    """The Redis that keeps the leases of `stopped`; None where the rows do."""
+    return fakeredis.FakeServer() if request.param == "redis" else None
+
+
+@pytest.fixture
+def stopped(database_url: str, redis_server: fakeredis.FakeServer | None) -> Iterator[Catalog]:
+    """A catalogue by a clock that stands still, with leases that never end by themselves, under each of the keepers."""
+    database = StoppedClock(database_url, pool_size=20)
+    database.create()
+    client = fakeredis.FakeRedis(server=redis_server) if redis_server else None
+    yield Catalog(database, ImportLock(database, lease_keeper(database, None, client), ttl=LONG))
+    database.dispose()
 
 
 @pytest.fixture

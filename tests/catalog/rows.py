@@ -1,12 +1,19 @@
 """What catalogue tests begin with: an image, a task that holds it, and the catalogue around them."""
 
 import uuid
+from datetime import UTC, datetime
 
+from sqlalchemy import BigInteger, ColumnElement, literal, select, update
+
+from catalog import tables as t
 from catalog.catalog import Catalog
-from catalog.fenced import DataFacts
+from catalog.engine import SECOND, Database
+from catalog.errors import Preempted
+from catalog.fenced import DataFacts, Fenced
 from catalog.images import ImageRecord, NewImage
 from catalog.leases import Claim
-from catalog.tasks import NewTask
+from catalog.preempt import Preemption
+from catalog.tasks import NewTask, TaskRecord
 
 FACTS = DataFacts(
     size=7,
@@ -18,6 +25,19 @@ FACTS = DataFacts(
     container_format="bare",
 )
 """What is found out about seven bytes."""
+
+LONG = 100_000.0
+"""A lease, in seconds, that outlives every test."""
+
+
+class StoppedClock(Database):
+    """It is ten o'clock in the morning of 22 November 2026 until `skew` says otherwise."""
+
+    _TEN = round(datetime(2026, 11, 22, 10, tzinfo=UTC).timestamp())
+
+    def now(self) -> ColumnElement[int]:
+        """See `Database.now`."""
+        return literal(round((self._TEN + self.skew) * SECOND), BigInteger)
 
 
 def new_image(catalog: Catalog, **columns: object) -> str:
@@ -90,3 +110,38 @@ def image_of(catalog: Catalog, image_id: str) -> ImageRecord:
     """The image as it stands now."""
     with catalog.read() as tx:
         return tx.images.get(image_id)
+
+
+def _undo(tx: Fenced, _task: TaskRecord, why: Preempted) -> None:
+    tx.discard_objects()
+    tx.settle_targets(None, (why.code, str(why)))
+    tx.requeue()
+
+
+TAKE_OVER = Preemption(_undo, keep_for=60.0)
+"""What an import may do to a stale task."""
+
+
+def take_over(catalog: Catalog, image_id: str, stores: tuple[str, ...] = ("a",)) -> str:
+    """Ask for an import that may preempt a stale task; returns the new task's id."""
+    task = new_task(image_id, stores)
+    catalog.request_import(task, TAKE_OVER)
+    return task.id
+
+
+def age(catalog: Catalog, task_id: str, seconds: int) -> None:
+    """Let the task have shown no progress for so long, and nothing else be older."""
+    task = t.tasks.c
+    with catalog.database.begin() as connection:
+        connection.execute(
+            update(t.tasks).where(task.id == task_id).values(updated_at=task.updated_at - seconds * SECOND)
+        )
+
+
+def rows_of(catalog: Catalog) -> dict[str, list[str]]:
+    """Every row of every table."""
+    with catalog.database.read() as connection:
+        return {
+            name: sorted(repr(row) for row in connection.execute(select(table)))
+            for name, table in t.metadata.tables.items()
+        }

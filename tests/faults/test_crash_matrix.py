@@ -21,9 +21,11 @@ from catalog.images import ImageRecord
 from flows.flow import Flow, ImportRequest
 from flows.methods import FLOWS
 from flows.runtime import Runtime
+from flows.staging import stage
 from flows.submit import Requester, submit
+from pipeline.sources import ChunkSource
 from settings import Settings
-from stores.base import CHUNK
+from stores.base import CHUNK, Store
 from stores.errors import StoreUnavailable
 from stores.filesystem import FilesystemStore
 from stores.registry import StoreRegistry
@@ -71,9 +73,9 @@ class FusedDatabase(Database):
         self._fuse.point()
 
 
-def runtime_of(settings: Settings, fuse: Fuse, *, breaks: bool) -> Runtime:
+def runtime_of(settings: Settings, fuse: Fuse, *, breaks: bool = False) -> Runtime:
     """A runtime over file stores in which everything that others can see passes the fuse; with `breaks`, reading any of
-    them breaks off before the end.
+    them breaks off before the end, and so it does where data is staged.
     """
 
     def hook(_call: Call, go: Callable[[], Any]) -> Any:
@@ -88,15 +90,20 @@ def runtime_of(settings: Settings, fuse: Fuse, *, breaks: bool) -> Runtime:
         for name in ("database", "_database"):
             if hasattr(part, name):
                 setattr(part, name, database)
+
+    def fused(store: Store) -> FaultyStore:
+        hooks: dict[Operation, Hook] = dict.fromkeys(OPERATIONS, hook)
+        if breaks:
+            hooks["read"] = fails(StoreUnavailable(store.id, "it broke off"), after=CHUNK)
+        return FaultyStore(store, hooks)
+
     stores = []
     for name in STORES:
         store = FilesystemStore(name, settings.data / "stores" / name)
         store.prepare()
-        hooks: dict[Operation, Hook] = dict.fromkeys(OPERATIONS, hook)
-        if breaks:
-            hooks["read"] = fails(StoreUnavailable(name, "it broke off"), after=CHUNK)
-        stores.append(FaultyStore(store, hooks))
-    return replace(built, stores=StoreRegistry(stores, STORES[0]))
+        stores.append(fused(store))
+    staging = replace(built.staging, store=fused(built.staging.store))
+    return replace(built, stores=StoreRegistry(stores, STORES[0]), staging=staging)
 
 
 def queued(runtime: Runtime) -> str:
@@ -121,7 +128,14 @@ def active(runtime: Runtime) -> str:
     return image_id
 
 
-BEGINNINGS: dict[str, Callable[[Runtime], str]] = {"queued": queued, "active": active}
+def uploading(runtime: Runtime) -> str:
+    """An image whose data is staged."""
+    image_id = queued(runtime)
+    stage(runtime, image_id, ChunkSource([DATA]), len(DATA))
+    return image_id
+
+
+BEGINNINGS: dict[str, Callable[[Runtime], str]] = {"queued": queued, "uploading": uploading, "active": active}
 """How an image comes into the status that a flow begins from."""
 
 
@@ -201,6 +215,7 @@ def judge(runtime: Runtime, settings: Settings, image: ImageRecord, task_id: str
     with runtime.catalog.read() as tx:
         task, now = tx.tasks.get(task_id), tx.images.get(image.id)
         attempts = tx.tasks.attempts(task_id)
+        staged = tx.uploads.staged(image.id)
     assert task.status == ("success" if success else "failure")
     assert now.status == ("active" if success else image.status)
     assert (now.import_task, now.importing_to) == (None, ())
@@ -208,10 +223,14 @@ def judge(runtime: Runtime, settings: Settings, image: ImageRecord, task_id: str
     assert all(a.outcome != "running" for a in attempts)
     located = {(place.store, place.object_key) for place in now.locations}
     assert {store for store, _ in located} == (set(STORES) if success else {at.store for at in image.locations})
-    kept = set()
-    for store in STORES:
-        for path in (settings.data / "stores" / store).rglob("*"):
-            if path.is_file() and image.id in path.name:
-                kept.add((store, path.name))
-                assert path.read_bytes() == DATA
+    kept = {(store, name) for store in STORES for name in whole(settings.data / "stores" / store, image.id)}
     assert kept == located
+    assert whole(settings.data / "staging", image.id) == ({staged.key} if staged else set())
+    assert (staged is not None) == (now.status == "uploading")
+
+
+def whole(directory: Path, image_id: str) -> set[str]:
+    """The names of the image's files in `directory`, finished or not: each must be whole."""
+    paths = [path for path in directory.rglob("*") if path.is_file() and image_id in path.name]
+    assert all(path.read_bytes() == DATA for path in paths)
+    return {path.name for path in paths}

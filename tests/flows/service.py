@@ -3,7 +3,7 @@ loopback.
 """
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -12,6 +12,7 @@ from typing import Any
 
 import settings
 from catalog.images import ImageRecord, NewImage
+from catalog.leases import RedisClient
 from catalog.tasks import TaskRecord
 from flows.dispatch import Dispatcher
 from flows.flow import ImportRequest
@@ -21,9 +22,10 @@ from flows.staging import Staging, stage
 from flows.submit import Requester, submit
 from pipeline.received import ReceivedSource
 from stores.base import StoreSpec
+from stores.errors import StoreFull
 from stores.memory import MemoryStore
 from stores.registry import StoreRegistry
-from stores.wrappers import FaultyStore, Hook, Operation
+from stores.wrappers import Call, FaultyStore, Hook, Operation
 from tests.conformance.origin import Origin, serving
 from workers.app import eager
 
@@ -60,9 +62,9 @@ class Service:
         """Upload data for the image, announced as `size` bytes."""
         return stage(self.runtime, image.id, ReceivedSource(BytesIO(data).read, size), size)
 
-    def ask_staged(self, image: ImageRecord, stores: Sequence[str] = ("a",), **more: Any) -> str:
+    def ask_staged(self, image: ImageRecord, stores: Sequence[str] | None = ("a",), **more: Any) -> str:
         """Ask for an import of what was staged; as `ask`."""
-        request = ImportRequest("glance-direct", stores=tuple(stores), **more)
+        request = ImportRequest("glance-direct", stores=tuple(stores) if stores is not None else None, **more)
         return submit(self.runtime, self.dispatcher, self.look(image), request, Requester("p", "u", "req-3"))
 
     def active(self, *stores: str, **formats: Any) -> ImageRecord:
@@ -129,20 +131,39 @@ class Service:
         assert (now.status == "active") == bool(located)
 
 
-def load(data: Path, origin: Origin | None, **own: Any) -> settings.Settings:
-    """Settings for tests: eager, impatient, and allowed to read from loopback."""
+def full(store: str) -> Hook:
+    """A hook for `store` that says it has no room."""
+
+    def hook(_call: Call, _go: Callable[[], Any]) -> Any:
+        raise StoreFull(store, "no room for the next 65536 bytes")
+
+    return hook
+
+
+def load(data: Path, origin: Origin | None, *, cap: int | None = None, **own: Any) -> settings.Settings:
+    """Settings for tests: eager, impatient, and allowed to read from loopback; images have at most `cap` bytes."""
     quick = {"eager": True, "allowed_networks": ["127.0.0.0/8"], "retry_base": 0.0, "resend_after": 0.1} | own
     overrides = [("tranship", name, value) for name, value in quick.items()]
     if origin is not None:
         overrides.append(("import_filtering_opts", "allowed_ports", [origin.port]))
+    if cap is not None:
+        overrides.append(("DEFAULT", "image_size_cap", cap))
     return settings.load(data=str(data), overrides=overrides)
 
 
 @contextmanager
 def eager_service(
-    data: Path, *, stores: Sequence[str] = ("a", "b", "c"), weights: Mapping[str, int] | None = None, **own: Any
+    data: Path,
+    *,
+    stores: Sequence[str] = ("a", "b", "c"),
+    weights: Mapping[str, int] | None = None,
+    redis_client: RedisClient | None = None,
+    **own: Any,
 ) -> Iterator[Service]:
-    """A service over memory stores, with a source that serves `/image`; `own` are options of `[tranship]`."""
+    """A service over memory stores, with a source that serves `/image`; `own` are arguments of `load`.
+
+    With a `redis_client`, leases are kept there.
+    """
     data.mkdir(parents=True, exist_ok=True)
     with serving() as origin:
         origin.objects["/image"] = DATA
@@ -154,7 +175,7 @@ def eager_service(
         staged = MemoryStore(STAGING_STORE)
         faulty[STAGING_STORE] = FaultyStore(staged)
         staging = Staging(faulty[STAGING_STORE], None)
-        runtime = replace(Runtime.build(chosen), stores=registry, staging=staging)
+        runtime = replace(Runtime.build(chosen, redis_client=redis_client), stores=registry, staging=staging)
         runtime.catalog.database.create()
         yield Service(runtime, eager(runtime, chosen), memory, faulty, staged, origin)
         runtime.close()

@@ -2,7 +2,7 @@
 
 import gzip
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -219,56 +219,6 @@ def test_nothing_to_copy_still_waits_for_the_lock(service: Service) -> None:
 
 
 # -- final states
-
-
-@dataclass(frozen=True)
-class Row:
-    """Which stores fail at which call, and what must be left: `os_glance_failed_import`, stores added, task."""
-
-    name: str
-    must_all: bool
-    broken: tuple[tuple[str, str], ...]
-    failed: tuple[str, ...]
-    added: tuple[str, ...]
-    code: str | None = None
-
-
-MATRIX = [
-    Row("b refuses", True, (("b", "create"),), ("b",), (), "store_full"),
-    Row("b fills up", True, (("b", "write"),), ("b",), (), "store_full"),
-    Row("the first fails at the end", True, (("b", "commit"),), ("b",), (), "store_full"),
-    Row("the last fails at the end", True, (("d", "commit"),), ("d",), (), "store_full"),
-    Row("two refuse", True, (("b", "create"), ("c", "create")), ("b", "c"), (), "nothing_stored"),
-    Row("b refuses, allowed", False, (("b", "create"),), ("b",), ("c", "d")),
-    Row("b fills up, allowed", False, (("b", "write"),), ("b",), ("c", "d")),
-    Row("d fails at the end, allowed", False, (("d", "commit"),), ("d",), ("b", "c")),
-    Row("all fail, allowed", False, (("b", "create"), ("c", "write"), ("d", "commit")), ("b", "c", "d"), (),
-        "nothing_stored"),
-    Row("unreadable", True, (("a", "open"),), ("b", "c", "d"), (), "source_unreadable"),
-    Row("unreadable, allowed", False, (("a", "read"),), ("b", "c", "d"), (), "source_unreadable"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("row", MATRIX, ids=lambda row: row.name)
-def test_final_states(service: Service, row: Row) -> None:
-    """Given a fault, when the copy ends, then the image is as it was but for good new copies, and all is told."""
-    image = service.active("a")
-    kept = service.kept()
-    for store, operation in row.broken:
-        service.fail(store, operation, fails(StoreFull(store, "no space left")))  # type: ignore[arg-type]
-    task = service.copy(image, "b", "c", "d", all_stores_must_succeed=row.must_all)
-    for faulty in service.faulty.values():
-        faulty.hooks.clear()
-    now = service.look(image)
-    assert (task.status, task.error_code) == ("success" if row.added else "failure", row.code), task.message
-    assert (now.failed, stores(now)) == (row.failed, ["a", *row.added])
-    assert facts(now) == facts(image)
-    assert service.read(image, "a") == DATA
-    for store in row.failed:
-        target = next(target for target in task.targets if target.store == store)
-        assert (target.state, "no space left" in target.reason) == ("failed", True)
-        assert service.kept()[store] == kept[store]
-    service.assert_clean(image)
 
 
 def test_a_copy_that_failed_can_be_asked_for_again(service: Service) -> None:

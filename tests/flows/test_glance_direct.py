@@ -5,7 +5,7 @@
 import gzip
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from flows.options import STAGING_STORE
 from flows.staging import Staging, stage
 from flows.submit import Requester, submit
 from pipeline.sources import ChunkSource
-from stores.errors import ObjectNotFound, StoreDenied, StoreFull, StoreUnavailable
+from stores.errors import ObjectNotFound, StoreUnavailable
 from stores.memory import MemoryStore
-from stores.wrappers import Call, Hook, Operation, fails
+from stores.wrappers import Call, Operation, fails
 from tests.flows.service import DATA, Service, eager_service
 from tests.workers.desk import NoBroker
 from workers.runner import Runner
@@ -82,75 +82,6 @@ def test_as_users_see_it_go(service: Service) -> None:
     service.fail("a", "commit", look)
     service.ask_staged(image, ("a", "b"))
     assert seen == [("importing", len(DATA), ("a", "b"))]
-
-
-@dataclass(frozen=True)
-class Row:
-    """What goes wrong, and what must be left: `os_glance_failed_import`, stores with data, words of the reason."""
-
-    name: str
-    must_all: bool
-    failed: tuple[str, ...]
-    stored: tuple[str, ...]
-    code: str | None
-    says: str
-    broken: tuple[tuple[str, Operation, Hook], ...] = ()
-    data: bytes = DATA
-    disk_format: str = "raw"
-
-
-def _full(store: str, operation: Operation) -> tuple[str, Operation, Hook]:
-    return store, operation, fails(StoreFull(store, "no space left after 0 bytes"))
-
-
-def _away(operation: Operation, after: int = 0) -> tuple[str, Operation, Hook]:
-    return STAGING_STORE, operation, fails(StoreUnavailable(STAGING_STORE, "it does not answer"), after=after)
-
-
-MATRIX = [
-    Row("b is full", True, ("b",), (), "store_full", "store b", (_full("b", "write"),)),
-    Row("a is full", True, ("a",), (), "store_full", "store a", (_full("a", "write"),)),
-    Row("b is full at the end", True, ("b",), (), "store_full", "store b", (_full("b", "commit"),)),
-    Row("two refuse", True, ("b", "c"), (), "nothing_stored", "; ", (_full("b", "create"), _full("c", "create"))),
-    Row("b is full, allowed", False, ("b",), ("a", "c"), None, "store b", (_full("b", "write"),)),
-    Row("all are full, allowed", False, ALL, (), "nothing_stored", "store b",
-        (_full("a", "write"), _full("b", "create"), _full("c", "commit"))),
-    Row("damaged", True, ALL, (), "corrupt", "", (), gzip.compress(DATA, 1)[:-20]),
-    Row("damaged, allowed to fail", False, ALL, (), "corrupt", "", (), gzip.compress(DATA, 1)[:-20]),
-    Row("wrong format", True, ALL, (), "format_mismatch", "qcow2", (), DATA, "qcow2"),
-    Row("staging is away", True, ALL, (), "source_unreadable", STAGING_STORE, (_away("open"),)),
-    Row("staging goes away", False, ALL, (), "source_unreadable", "does not answer", (_away("read", after=200_000),)),
-    Row("staging refuses", True, ALL, (), "source_unreadable", "denied",
-        ((STAGING_STORE, "open", fails(StoreDenied(STAGING_STORE, "permission denied"))),)),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("row", MATRIX, ids=lambda row: row.name)
-def test_final_states(service: Service, row: Row) -> None:
-    """Given a fault, when the import ends, then image, properties, stores, lock and task are as [R] says.
-
-    After a failure the staged bytes are as they were, and once the fault is mended, the import succeeds as it is.
-    """
-    image = service.image(disk_format=row.disk_format)
-    service.stage(image, row.data)
-    for store, operation, hook in row.broken:
-        service.fail(store, operation, hook)
-    task = service.task(service.ask_staged(image, ALL, all_stores_must_succeed=row.must_all))
-    now = service.look(image)
-    assert (now.status, now.failed) == ("active" if row.stored else "uploading", row.failed)
-    assert now.size == len(row.data)
-    assert tuple(sorted(place.store for place in now.locations)) == row.stored
-    assert (task.status, task.error_code) == ("success" if row.stored else "failure", row.code)
-    assert row.says in task.message
-    assert {target.store for target in task.targets if target.reason} == set(row.failed)
-    service.assert_clean(image)
-    if not row.stored and row.broken:
-        for faulty in service.faulty.values():
-            faulty.hooks.clear()
-        service.ask_staged(image, ALL)
-        now = service.look(image)
-        assert (now.status, now.failed, now.os_hash_value) == ("active", (), SHA512)
-        service.assert_clean(image)
 
 
 def test_bug_1889640_staged_bytes_that_vanish_at_the_end(service: Service) -> None:

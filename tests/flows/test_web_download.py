@@ -5,7 +5,6 @@
 import gzip
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -71,68 +70,6 @@ def test_compressed_container_keeps_its_bytes(service: Service) -> None:
     image = service.image(container_format="compressed")
     service.ask(image)
     assert service.look(image).size == len(PACKED["gzip"])
-    service.assert_clean(image)
-
-
-@dataclass(frozen=True)
-class Row:
-    """What goes wrong, and what must be left: image status, `os_glance_failed_import`, stores with data, words
-    of the reason.
-    """
-
-    name: str
-    must_all: bool
-    status: str
-    failed: tuple[str, ...]
-    stored: tuple[str, ...]
-    code: str | None
-    says: tuple[str, ...]
-    origin: dict[str, Any] = field(default_factory=dict)
-    broken: tuple[tuple[str, str], ...] = ()
-    disk_format: str = "raw"
-
-
-MATRIX = [
-    Row("404", True, "queued", ALL, (), "source_http_status", ("404",), {"status": 404}),
-    Row("404, allowed to fail", False, "queued", ALL, (), "source_http_status", ("404",), {"status": 404}),
-    Row("500", True, "queued", ALL, (), "source_http_status", ("500",), {"status": 500}),
-    Row("short body", True, "queued", ALL, (), "source_broken", ("70000", "1048576"), {"break_after": 70000}),
-    Row("silence", True, "queued", ALL, (), "source_stalled", ("0.5",), {"stall_after": 1000}),
-    Row("redirect", True, "queued", ALL, (), "source_refused", ("Redirect", "does not pass filtering"),
-        {"redirects": {"/image": "http://169.254.169.254/latest"}}),
-    Row("no end", True, "queued", ALL, (), "source_end_unknown", ("where its content ends",),
-        {"headers": {"Content-Length": None}}),
-    Row("wrong format", True, "queued", ALL, (), "format_mismatch", ("qcow2",), {}, (), "qcow2"),
-    Row("b is full", True, "queued", ("b",), (), "store_full", ("store b",), {}, (("b", "write"),)),
-    Row("b is full at the end", True, "queued", ("b",), (), "store_full", ("store b",), {}, (("b", "commit"),)),
-    Row("b refuses", True, "queued", ("b",), (), "store_full", ("store b",), {}, (("b", "create"),)),
-    Row("two refuse", True, "queued", ("b", "c"), (), "nothing_stored", ("store b", "; "), {},
-        (("b", "create"), ("c", "create"))),
-    Row("b is full, allowed", False, "active", ("b",), ("a", "c"), None, ("store b",), {}, (("b", "write"),)),
-    Row("b late, allowed", False, "active", ("b",), ("a", "c"), None, ("store b",), {}, (("b", "commit"),)),
-    Row("b refuses, allowed", False, "active", ("b",), ("a", "c"), None, ("store b",), {}, (("b", "create"),)),
-    Row("all are full, allowed", False, "queued", ALL, (), "nothing_stored", ("store b",), {},
-        (("a", "write"), ("b", "create"), ("c", "commit"))),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("row", MATRIX, ids=lambda row: row.name)
-def test_final_states(service: Service, row: Row) -> None:
-    """Given a fault, when the import ends, then image, properties, stores, lock and task are as [R] says."""
-    for name, value in row.origin.items():
-        setattr(service.origin, name, value)
-    for store, operation in row.broken:
-        service.fail(store, operation, full)  # type: ignore[arg-type]
-    image = service.image(disk_format=row.disk_format)
-    task = service.task(service.ask(image, stores=ALL, all_stores_must_succeed=row.must_all))
-    now = service.look(image)
-    assert (now.status, now.failed) == (row.status, row.failed)
-    assert tuple(sorted(place.store for place in now.locations)) == row.stored
-    assert (task.status, task.error_code) == ("success" if row.stored else "failure", row.code)
-    for words in row.says:
-        assert words in task.message
-    for target in task.targets:
-        assert bool(target.reason) == (target.store in row.failed)
     service.assert_clean(image)
 
 

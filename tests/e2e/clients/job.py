@@ -48,3 +48,7 @@ class Job:
         """The command `openstack`."""
         words = ("--os-auth-type", "none", "--os-endpoint", self.endpoint(suffix))
         return Command("openstack", words, self.home)
+
+    def staged(self) -> list[Path]:
+        """Every file that waits to be imported, finished or not."""
+        return [path for path in (self.cluster.data / "staging").rglob("*") if path.is_file()]

@@ -8,6 +8,7 @@ import pytest
 
 from flows.methods import FLOWS
 from tests.e2e.clients.job import DATA, REFUSED_URI, SUFFIXES, Job
+from tests.e2e.cluster import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.clients, pytest.mark.timeout(300)]
 
@@ -122,10 +123,43 @@ def test_what_is_not_there(job: Job) -> None:
     assert glance("image-list").rows == []
 
 
-def test_another_method_is_refused_by_the_client(job: Job, tmp_path: Path) -> None:
-    """Given a method that this version does not offer, then the client has learnt it from us and does not even ask."""
+def test_a_file(job: Job, tmp_path: Path) -> None:
+    """Given a file, when one command imports it, then it is staged, imported, and nothing is left where it waited."""
     (tmp_path / "image").write_bytes(DATA)
     glance = job.glance(terminal=True)
-    words = ("--import-method", "glance-direct", "--file", str(tmp_path / "image"))
-    said = glance("image-create-via-import", *words, *FORMATS, status=1)
-    assert "Import method 'glance-direct' is not valid for this cloud" in said.err
+    words = ("--import-method", "glance-direct", "--file", str(tmp_path / "image"), "--stores", "a,c")
+    image_id = glance("image-create-via-import", *words, *FORMATS).properties["id"]
+    assert job.cluster.ended(image_id)["status"] == "success", job.cluster.trouble()
+    shown = glance("image-show", image_id).properties
+    assert (shown["status"], shown["size"], shown["stores"]) == ("active", str(len(DATA)), "a,c")
+    assert shown["os_hash_value"] == hashlib.sha512(DATA).hexdigest()
+    wait_for(lambda: job.staged() == [], 30)
+
+
+def test_a_file_step_by_step(job: Job, tmp_path: Path) -> None:
+    """Given a file, when it is staged, staged again and imported, then it is refused once, and all else is told."""
+    (tmp_path / "image").write_bytes(DATA)
+    glance = job.glance(terminal=True)
+    image_id = glance("image-create", *FORMATS).properties["id"]
+    glance("image-stage", image_id, "--file", str(tmp_path / "image"))
+    shown = glance("image-show", image_id).properties
+    assert (shown["status"], shown["size"]) == ("uploading", str(len(DATA)))
+    said = glance("image-stage", image_id, "--file", str(tmp_path / "image"), status=1)
+    assert (
+        f"HTTP 409 Conflict: Data for image {image_id} is staged already: import it, or delete the image." in said.err
+    )
+    glance("image-import", image_id, "--import-method", "glance-direct")
+    assert job.cluster.ended(image_id)["status"] == "success", job.cluster.trouble()
+    glance("image-download", image_id, "--file", str(tmp_path / "saved"))
+    assert (tmp_path / "saved").read_bytes() == DATA
+
+
+def test_a_staged_image_is_deleted(job: Job, tmp_path: Path) -> None:
+    """Given a staged image, when it is deleted, then what was staged goes with it."""
+    (tmp_path / "image").write_bytes(DATA)
+    glance = job.glance(terminal=True)
+    image_id = glance("image-create").properties["id"]
+    glance("image-stage", image_id, "--file", str(tmp_path / "image"))
+    assert len(job.staged()) == 1
+    glance("image-delete", image_id)
+    wait_for(lambda: job.staged() == [], 30)

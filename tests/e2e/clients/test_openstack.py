@@ -7,6 +7,7 @@ import pytest
 
 from flows.methods import FLOWS
 from tests.e2e.clients.job import DATA, REFUSED_URI, SUFFIXES, Job
+from tests.e2e.cluster import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.clients, pytest.mark.timeout(300)]
 
@@ -97,18 +98,29 @@ def test_what_is_not_there(job: Job) -> None:
     assert "No Image found for nope" in job.openstack()("image", "show", "nope", status=1).err
 
 
-def test_glance_direct_is_refused_by_the_client(job: Job, tmp_path: Path) -> None:
-    """Given a method that this version does not offer, then the client has learnt it from us and does not even ask.
-
-    `image create --import` is glance-direct under another name, and so is `image import` without a method: both are
-    to work as soon as that method is offered.
-    """
+def test_a_file(job: Job, tmp_path: Path) -> None:
+    """Given a file, when an image is created with it by import, then that is glance-direct under another name."""
     (tmp_path / "image").write_bytes(DATA)
     openstack = job.openstack()
-    said = openstack("image", "create", "--import", "--file", str(tmp_path / "image"), *FORMATS, "o", status=1)
-    assert "Importing image was requested but the cloud does not support the image import method" in said.err
-    said = openstack("image", "import", "o", status=1)
-    assert (
-        f"The 'glance-direct' import method is not supported by this deployment. Supported: {', '.join(FLOWS)}"
-        in said.err
-    )
+    words = ("--import", "--file", str(tmp_path / "image"))
+    made = openstack("image", "create", *words, *FORMATS, *AS_JSON, "o").json
+    assert made["status"] in ("importing", "active")
+    assert job.cluster.ended(made["id"])["status"] == "success", job.cluster.trouble()
+    openstack("image", "save", "--file", str(tmp_path / "saved"), "o")
+    assert (tmp_path / "saved").read_bytes() == DATA
+    wait_for(lambda: job.staged() == [], 30)
+
+
+def test_a_file_step_by_step(job: Job, tmp_path: Path) -> None:
+    """Given a file, when it is staged and then imported without a method, then it is in the stores that were named."""
+    (tmp_path / "image").write_bytes(DATA)
+    openstack = job.openstack()
+    image_id = openstack("image", "create", *FORMATS, *AS_JSON, "o").json["id"]
+    openstack("image", "stage", "--file", str(tmp_path / "image"), "o")
+    shown = openstack("image", "show", *AS_JSON, "o").json
+    assert (shown["status"], shown["size"]) == ("uploading", len(DATA))
+    openstack("image", "import", "--store", "b", "--", "o")
+    assert job.cluster.ended(image_id)["status"] == "success", job.cluster.trouble()
+    shown = openstack("image", "show", *AS_JSON, "o").json
+    assert (shown["status"], shown["properties"]["stores"]) == ("active", "b")
+    assert shown["properties"]["os_hash_value"] == hashlib.sha512(DATA).hexdigest()

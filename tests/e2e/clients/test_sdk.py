@@ -7,7 +7,7 @@ from pathlib import Path
 import openstack
 import pytest
 from openstack.connection import Connection
-from openstack.exceptions import BadRequestException, NotFoundException, raise_from_response
+from openstack.exceptions import BadRequestException, ConflictException, NotFoundException, raise_from_response
 from openstack.image.v2._proxy import Proxy
 from openstack.image.v2.image import Image
 
@@ -106,3 +106,29 @@ def test_refusals_are_exceptions_with_our_words(connect: Connect) -> None:
     with pytest.raises(BadRequestException, match=f"URI {REFUSED_URI} does not pass filtering"):
         raise_from_response(refused)
     assert image.get_image(made).status == "queued"
+
+
+def test_what_is_staged(connect: Connect) -> None:
+    """Given data, when a program stages and imports it, at once or in steps, then it can wait for the image."""
+    image = connect("")
+    at_once = image.create_image("at once", data=DATA, use_import=True, disk_format="raw", container_format="bare")
+    in_steps = queued(image)
+    staged = image.stage_image(in_steps, data=DATA)
+    assert (staged.status, staged.size) == ("uploading", len(DATA))
+    raise_from_response(image.import_image(staged, stores=["a", "c"]))
+    for made in (at_once, in_steps):
+        done = image.wait_for_status(made, "active", failures=["killed", "queued"], interval=1, wait=90)
+        assert (done.size, done.hash_value) == (len(DATA), hashlib.sha512(DATA).hexdigest())
+        assert image.download_image(done).content == DATA
+
+
+def test_refusals_while_data_is_sent(connect: Connect) -> None:
+    """Given data that is not taken, then the program hears why, and not of a broken connection."""
+    image = connect("")
+    made = queued(image)
+    image.stage_image(made, data=DATA)
+    made.status = "queued"  # or the client would not even ask
+    with pytest.raises(ConflictException) as refused:
+        image.stage_image(made, data=DATA * 8)
+    # It asks for no media type at all, and then shows no text that it is given.
+    assert f"Data for image {made.id} is staged already" in refused.value.response.text

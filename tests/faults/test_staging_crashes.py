@@ -1,0 +1,89 @@
+"""A process that receives data dies at every commit and at every call to the staging store, before it and after it;
+whatever it left, the image takes data again, and nothing unowned stays.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flows.runtime import Runtime
+from flows.staging import stage
+from pipeline.errors import SourceBroken
+from pipeline.sources import ChunkSource
+from settings import Settings
+from tests.catalog.rows import image_of, new_image
+from tests.faults.test_crash_matrix import CRASHED, DATA, Fuse, runtime_of, whole
+from tests.flows.service import load
+from workers.app import eager
+from workers.sweeper import sweep
+
+LEASE, KEPT = 900.0, 3600.0
+
+
+def body(*, breaks: bool) -> Iterator[bytes]:
+    """Three chunks; with `breaks`, the third never comes."""
+    third = len(DATA) // 3
+    yield DATA[:third]
+    yield DATA[third : 2 * third]
+    if breaks:
+        raise SourceBroken("The body broke off.")
+    yield DATA[2 * third :]
+
+
+def dies(settings: Settings, image_id: str, at: int, skew: float, *, breaks: bool) -> bool:
+    """Stage in a child process that dies at point `at`; False when it got to its end alive. `skew` is its clock's."""
+    child = os.fork()
+    if child == 0:
+        try:
+            runtime = runtime_of(settings, Fuse(at))
+            runtime.catalog.database.skew = skew
+            # Every chunk renews, so that every renewal is a point.
+            runtime = replace(runtime, lease=replace(runtime.lease, progress_interval=0.0))
+            stage(runtime, image_id, ChunkSource(body(breaks=breaks)), None)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) == CRASHED
+
+
+def pass_by(settings: Settings, runtime: Runtime, seconds: float) -> None:
+    """What a sweeper elsewhere finds so much later."""
+    runtime.catalog.database.skew += seconds
+    sweep(runtime, eager(runtime, settings))
+
+
+@pytest.mark.parametrize("breaks", [False, True], ids=["succeeds", "fails"])
+def test_a_crash_anywhere_is_survived(tmp_path: Path, breaks: bool) -> None:
+    """Given a process that dies at point n of an upload, when its time is over, then it was whole, or nothing is left;
+    and when that was not imported in time either, nothing is left of it.
+    """
+    settings = load(tmp_path, None, stall_timeout=LEASE, staging_ttl=KEPT)
+    staging = settings.data / "staging"
+    runtime = runtime_of(settings, Fuse(0))
+    runtime.catalog.database.create()
+    points, ends = 0, []
+    while True:
+        points += 1
+        image_id = new_image(runtime.catalog)
+        runtime.close()
+        crashed = dies(settings, image_id, points, runtime.catalog.database.skew, breaks=breaks)
+        pass_by(settings, runtime, LEASE + 1)
+        now = image_of(runtime.catalog, image_id)
+        ends.append(now.status)
+        with runtime.catalog.read() as tx:
+            staged = tx.uploads.staged(image_id)
+        assert (now.status, now.size) == (("uploading", len(DATA)) if staged else ("queued", None))
+        assert whole(staging, image_id) == ({staged.key} if staged else set())
+        pass_by(settings, runtime, KEPT + 1)
+        assert image_of(runtime.catalog, image_id).status == "queued"
+        assert whole(staging, image_id) == set()
+        stage(runtime, image_id, ChunkSource([DATA]), None)
+        assert whole(staging, image_id)
+        if not crashed:
+            break
+    assert points > 14, "the fuse must have been passed in every phase"
+    assert ends == sorted(ends), "queued until it is recorded, and never again after that"
+    assert ends[-1] == ("queued" if breaks else "uploading")
