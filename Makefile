@@ -20,7 +20,7 @@ export URL DATA
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
 
-demo: runtime ## Import a disk image into two stores, from nothing to verified bytes (URL=… imports that instead)
+demo: runtime ## Import a disk from a URL and one from a file, copy, and verify, all from nothing (URL=… imports that)
 	@$(VENV)/bin/tranship demo $${URL:+"$$URL"} $(ARGS)
 
 serve: runtime ## Keep a service running here (HOST=, PORT=, DATA=)
