@@ -76,7 +76,7 @@ def test_both_databases_hold_every_rule(engine: Engine) -> None:
     uniques = {unique["name"] for name in tables for unique in found.get_unique_constraints(name)}
     assert uniques == declared("UNIQUE")
     with engine.connect() as connection:
-        held: dict[str, str] = dict(connection.execute(text(INDEXES[engine.dialect.name])).tuples().all())
+        held = {str(row[0]): str(row[1]) for row in connection.execute(text(INDEXES[engine.dialect.name]))}
     assert set(held) == declared("(?:UNIQUE )?INDEX")
     assert {name for name in held if "CREATE UNIQUE" in held[name]} == declared("UNIQUE INDEX")
     partial = {name for name in held if " WHERE " in held[name]}
