@@ -42,7 +42,7 @@ class Images:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """A page of images."""
         listing = Listing(req.query_string, self._options, caller(req))
-        with self._catalog.read() as tx:
+        with self._catalog.peek() as tx:
             page = tx.images.page(listing.query)
         images = [self._view.show(settled(self._runtime, image)) for image in page]
         answer(resp, {"images": images, **listing.links(page), "schema": "/v2/schemas/images"})
@@ -61,7 +61,7 @@ class Image:
     def on_get(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """The image as it is now."""
         no_body(req)
-        with self._catalog.read() as tx:
+        with self._catalog.peek() as tx:
             image = rights.visible_image(tx, caller(req), image_id)
         answer(resp, self._view.show(settled(self._runtime, image)))
 
@@ -80,7 +80,7 @@ class Image:
         """Delete the image, whatever its status; what its stores hold goes soon after."""
         no_body(req)
         who = caller(req)
-        with self._catalog.read() as tx:
+        with self._catalog.peek() as tx:
             image = rights.visible_image(tx, who, image_id)
         rights.require_may_modify(who, image)
         # Under an id that no store has any more, nobody could delete the bytes.

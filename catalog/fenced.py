@@ -16,10 +16,10 @@ from catalog import tables as t
 from catalog.engine import Database
 from catalog.errors import Conflict
 from catalog.facts import DataFacts, activate
-from catalog.images import IMPORTING
 from catalog.leases import Claim
 from catalog.lock import ImportLock
 from catalog.objects import UNCLAIMED, discard
+from catalog.records import IMPORTING
 from catalog.tasks import waiting_phase
 from catalog.uploads import Uploads
 
