@@ -251,7 +251,6 @@ class TestMany:
                 assert all(task.cancel_requested for task in tx.tasks.of_image(image_id) if task.live)
                 assert sum(task.live for task in tx.tasks.of_image(image_id)) == 1
 
-
     def test_a_copy_and_a_deletion(self, postgres: Catalog, beside: Beside) -> None:
         """Given an image about to be deleted, when a copy would preempt another one, then it waits, and neither of the
         two is thrown out by the database for waiting in a circle.
