@@ -91,7 +91,7 @@ class Uploads:
     def stored(self, upload: Upload, size: int) -> None:
         """All `size` bytes are durable: they wait to be imported, and are the size of the image.
 
-        Raises `UploadOver`.
+        Safe twice, for the answer to the first may be lost. Raises `UploadOver`.
         """
         self._lock(upload.image_id)
         kept = self._connection.execute(
@@ -100,6 +100,8 @@ class Uploads:
             .values(state="stored", size=size, kept_until=self._database.after(self._keep_for))
         )
         if not kept.rowcount:
+            if self._state(upload) == "stored":
+                return
             raise self._over(upload)
         self._connection.execute(
             update(t.images).where(t.images.c.id == upload.image_id).values(size=size, updated_at=self._database.now())

@@ -56,8 +56,7 @@ def stage(runtime: "Runtime", image_id: str, source: Source, size: int | None) -
         tx.uploads.begin(upload, host=runtime.staging.host, lease=runtime.lease.stall_timeout)
     try:
         received = _receive(runtime, upload, source, size)
-        with runtime.catalog.begin() as tx:
-            tx.uploads.stored(upload, received)
+        _record(runtime, upload, received)
     except StoreError as error:
         _give_up(runtime, upload)
         raise _blamed(error) from error
@@ -81,6 +80,20 @@ def _receive(runtime: "Runtime", upload: Upload, source: Source, size: int | Non
     return transfer(source, taps, Tee({store.id: writer}, must_all=True), expand=None).bytes_written
 
 
+def _record(runtime: "Runtime", upload: Upload, received: int) -> None:
+    """Put on record that all is there. A database that is away is waited for: what took hours is worth it."""
+    deadline = time.monotonic() + runtime.lease.ttl
+    while True:
+        try:
+            with runtime.catalog.begin() as tx:
+                return tx.uploads.stored(upload, received)
+        except CatalogUnavailable as error:
+            if time.monotonic() >= deadline:
+                raise
+            log.warning("image %s: its upload is whole, and not recorded yet: %s", upload.image_id, error)
+        time.sleep(runtime.lease.progress_interval)
+
+
 class _Renewing(Tap):
     """Renews a lease as bytes flow, at most once in `every` seconds, and before the commit, which may take its time.
 
@@ -89,11 +102,11 @@ class _Renewing(Tap):
 
     def __init__(self, renew: Callable[[], None], every: float, lease: float) -> None:
         self._renew, self._every, self._lease = renew, every, lease
-        self._renewed = time.monotonic()
+        self._renewed = self._tried = time.monotonic()
 
     def feed(self, chunk: bytes) -> None:
         """Raises what `renew` raises."""
-        if time.monotonic() - self._renewed >= self._every:
+        if time.monotonic() - self._tried >= self._every:
             self._try()
 
     def finish(self) -> Facts:
@@ -111,6 +124,8 @@ class _Renewing(Tap):
             log.warning("an upload goes on, although its lease is not renewed: %s", error)
         else:
             self._renewed = now
+        finally:
+            self._tried = time.monotonic()  # one that took long is not made again at the next chunk
 
 
 def _give_up(runtime: "Runtime", upload: Upload) -> None:
