@@ -43,8 +43,7 @@ def stage(runtime: "Runtime", image_id: str, source: Source, size: int | None) -
     try:
         with reception:
             received = reception.receive(source, size, [SizeTap(runtime.options.image_size_cap)]).bytes_written
-            with runtime.catalog.begin() as tx:
-                tx.uploads.stored(reception.upload, received)
+            reception.record(lambda tx: tx.uploads.stored(reception.upload, received))
     except StoreError as error:
         raise _blamed(error) from error
     return received
