@@ -28,6 +28,9 @@ from catalog.task_listing import TaskQuery, remembered, task_page_of
 
 LIVE = ("pending", "processing")
 
+RARELY = 900
+"""Seconds between messages for a task that has waited for hours: a broker keeps each until somebody takes it."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
@@ -269,10 +272,16 @@ class Tasks:
     def due(self, *, resend_after: float, limit: int) -> list[TaskRecord]:
         """Live tasks that nobody seems to work on, whose last doorbell is `resend_after` seconds old (celery-notes §8).
 
+        A doorbell that was not heard in time may still be: who waits longer is rung for less often, at an eighth of its
+        waiting time, and every `RARELY` seconds in the end. Without `resend_after` the old ones are known to be lost.
         Marked as sent before they are returned: a crash in between costs one period, never a double effect.
         """
         task, lock, now = t.tasks.c, t.image_locks.c, self._database.now()
         unattended = or_(lock.owner.is_(None), lock.expires_at <= now)
+        unheard = task.sent_at <= self._database.after(-resend_after)
+        if resend_after:
+            patience_over = (now - task.sent_at) * 8 >= now - task.updated_at
+            unheard = and_(unheard, or_(patience_over, task.sent_at <= self._database.after(-RARELY)))
         rows = self._connection.execute(
             select(task.id)
             .join(t.image_locks, lock.os_glance_import_task == task.id)
@@ -280,7 +289,7 @@ class Tasks:
                 task.status.in_(LIVE),
                 unattended,
                 or_(task.next_attempt_at.is_(None), task.next_attempt_at <= now),
-                or_(task.sent_at.is_(None), task.sent_at <= self._database.after(-resend_after)),
+                or_(task.sent_at.is_(None), unheard),
             )
             .order_by(task.created_at)
             .limit(limit)

@@ -93,7 +93,7 @@ class Uploads:
     def stored(self, upload: Upload, size: int) -> None:
         """All `size` bytes are durable: they wait to be imported, and are the size of the image.
 
-        Raises `UploadOver`.
+        Safe twice, for the answer to the first may be lost. Raises `UploadOver`.
         """
         self._lock(upload.image_id)
         kept = self._connection.execute(
@@ -102,6 +102,8 @@ class Uploads:
             .values(state="stored", size=size, kept_until=self._database.after(self._keep_for))
         )
         if not kept.rowcount:
+            if self._state(upload) == "stored":
+                return
             raise self._over(upload)
         self._connection.execute(
             update(t.images).where(t.images.c.id == upload.image_id).values(size=size, updated_at=self._database.now())
@@ -110,13 +112,15 @@ class Uploads:
     def published(self, upload: Upload, url: str, facts: DataFacts) -> None:
         """All bytes are durable, and are the image's data at `url` from now on: saving → active.
 
-        Raises `UploadOver`.
+        Safe twice, for the answer to the first may be lost. Raises `UploadOver`.
         """
         self._lock(upload.image_id)
         located = self._connection.execute(
             update(t.objects).where(_writing(upload)).values(state="located", size=facts.size, kept_until=None)
         )
         if not located.rowcount:
+            if self._state(upload) == "located":
+                return
             raise self._over(upload)
         self._connection.execute(
             insert(t.locations).values(

@@ -89,12 +89,14 @@ class StepContext:
 class Step:
     """One re-runnable step.
 
-    `can_be_called_off` is False for what comes after the image is active: too late to undo, so it is done.
+    `can_be_called_off` is False for what comes after the image is active: too late to undo, so it is done. What
+    `reads_source` can be done only where the task's source can be read; the others by any worker.
     """
 
     name: str
     run: Callable[[StepContext], Record]
     can_be_called_off: bool = True
+    reads_source: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from catalog.catalog import Tx
 from catalog.errors import CatalogUnavailable, UploadOver
 from catalog.uploads import Upload
 from pipeline.errors import TooBig
@@ -57,6 +58,23 @@ class Reception:
         tee = Tee({self._store.id: writer}, must_all=True)
         return transfer(source, [*taps, renewing], tee, expand=None)
 
+    def record(self, change: Callable[[Tx], None]) -> None:
+        """Put on record that all is there, by a change that is safe twice: the answer to it may be lost.
+
+        A database that is away is waited for, for what took hours is worth it. Raises `CatalogError`.
+        """
+        lease = self._runtime.lease
+        deadline = time.monotonic() + lease.ttl
+        while True:
+            try:
+                with self._runtime.catalog.begin() as tx:
+                    return change(tx)
+            except CatalogUnavailable as error:
+                if time.monotonic() >= deadline:
+                    raise
+                log.warning("image %s: its upload is whole, and not recorded yet: %s", self.upload.image_id, error)
+            time.sleep(lease.progress_interval)
+
     def __enter__(self) -> Self:
         return self
 
@@ -100,11 +118,11 @@ class _Renewing(Tap):
 
     def __init__(self, renew: Callable[[], None], every: float, lease: float) -> None:
         self._renew, self._every, self._lease = renew, every, lease
-        self._renewed = time.monotonic()
+        self._renewed = self._tried = time.monotonic()
 
     def feed(self, chunk: bytes) -> None:
         """Raises what `renew` raises."""
-        if time.monotonic() - self._renewed >= self._every:
+        if time.monotonic() - self._tried >= self._every:
             self._try()
 
     def finish(self) -> Facts:
@@ -122,3 +140,5 @@ class _Renewing(Tap):
             log.warning("an upload goes on, although its lease is not renewed: %s", error)
         else:
             self._renewed = now
+        finally:
+            self._tried = time.monotonic()  # one that took long is not made again at the next chunk

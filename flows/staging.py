@@ -45,8 +45,7 @@ def stage(runtime: "Runtime", image_id: str, source: Source, size: int | None, *
         with reception:
             tap = SizeTap(runtime.options.image_size_cap if cap is None else cap)
             received = reception.receive(source, size, [tap]).bytes_written
-            with runtime.catalog.begin() as tx:
-                tx.uploads.stored(reception.upload, received)
+            reception.record(lambda tx: tx.uploads.stored(reception.upload, received))
     except StoreError as error:
         raise _blamed(error) from error
     return received

@@ -26,8 +26,8 @@ def upload(runtime: Runtime, image_id: str, store_id: str, source: Source, size:
     with reception:
         result = reception.receive(source, size, [*checks(runtime, image), *hashes(runtime, image)])
         known = known_of(runtime, image, result.facts)
-        with runtime.catalog.begin() as tx:
-            tx.uploads.published(reception.upload, store.url(reception.upload.key), known)
+        url = store.url(reception.upload.key)
+        reception.record(lambda tx: tx.uploads.published(reception.upload, url, known))
 
 
 def _require_formats(image: ImageRecord) -> None:

@@ -73,5 +73,17 @@ def test_a_location_is_registered(job: Job) -> None:
     assert listed == [{"url": url, "metadata": {"store": "a"}}]
 
 
+def test_tasks(job: Job) -> None:
+    """Given an import that is asked for as a task, then the commands for tasks show how it went."""
+    glance = job.glance()
+    given = {"import_from": job.uri, "import_from_format": "raw", "image_properties": {"name": "old"}}
+    task = glance("task-create", "--type", "import", "--input", json.dumps(given)).properties
+    assert job.cluster.ended(task["image_id"])["status"] == "success", job.cluster.trouble()
+    shown = glance("task-show", task["id"]).properties
+    assert (shown["status"], shown["message"]) == ("success", "Copied 3 MiB to a.")
+    assert [row["ID"] for row in glance("task-list", "--type", "import", "--status", "success").rows] == [task["id"]]
+    assert glance("image-show", task["image_id"]).properties["name"] == "old"
+
+
 def test_usage_without_limits(job: Job) -> None:
     assert job.glance()("usage").rows == []
