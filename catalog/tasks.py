@@ -24,6 +24,7 @@ from sqlalchemy import (
 from catalog import tables as t
 from catalog.engine import Database
 from catalog.errors import NotFound
+from catalog.task_listing import TaskQuery, remembered, task_page_of
 
 LIVE = ("pending", "processing")
 
@@ -162,7 +163,7 @@ class Tasks:
         )
         self._connection.execute(
             update(t.targets)
-            .where(target.image_id == new.image_id, target.store.in_(new.stores), target.current.is_(True))
+            .where(target.image_id == new.image_id, target.store.in_(new.stores), t.current_target)
             .values(current=False)
         )
         for position, store in enumerate(new.stores):
@@ -200,7 +201,7 @@ class Tasks:
             )
         )
         self._connection.execute(update(t.targets).where(target.task_id == new.id).values(state="done"))
-        older = and_(target.image_id == new.image_id, target.task_id != new.id, target.current.is_(True))
+        older = and_(target.image_id == new.image_id, target.task_id != new.id, t.current_target)
         self._connection.execute(update(t.targets).where(older).values(current=False))
 
     def get(self, task_id: str) -> TaskRecord:
@@ -216,6 +217,10 @@ class Tasks:
         rows = self._connection.execute(self._remembered(image_id).order_by(task.created_at, task.id)).all()
         return self._whole(rows)
 
+    def page(self, query: TaskQuery) -> list[TaskRecord]:
+        """A page of all tasks that are not forgotten yet. Raises `BadMarker`."""
+        return self._whole(self._connection.execute(task_page_of(self._connection, self._database, query)).all())
+
     def newest(self, image_id: str) -> TaskRecord:
         """The image's task that was asked for last. Raises `NotFound` when it has none, or none is remembered."""
         task = t.tasks.c
@@ -228,8 +233,7 @@ class Tasks:
 
     def _remembered(self, image_id: str) -> Select[Any]:
         task = t.tasks.c
-        kept = or_(task.expires_at.is_(None), task.expires_at > self._database.now())
-        return select(t.tasks).where(task.image_id == image_id, kept)
+        return select(t.tasks).where(task.image_id == image_id, remembered(self._database))
 
     def attempts(self, task_id: str) -> list[Attempt]:
         """Every attempt at the task, in the order of their fences."""
