@@ -67,7 +67,7 @@ def images(to: Console, shown: Iterable[Json]) -> None:
 
 def tasks(to: Console, shown: Sequence[Json]) -> None:
     """One line for each task."""
-    table = _table(to, "asked for", "took", "status", "message")
+    table = _table(to, "asked for (UTC)", "took", "status", "message")
     for found in shown:
         ended = found["updated_at"] if found["status"] in _ENDS else None
         table.add_row(*_times(found["created_at"], ended), _coloured(found["status"]), found["message"])
@@ -81,7 +81,7 @@ def attempts(to: Console, shown: Json) -> None:
         table.add_row(store["store"], _coloured(store["state"]), words.size(store["bytes_done"]), store["reason"])
     _print(to, table)
     to.print()
-    table = _table(to, "began", "took", "step", "attempt", "outcome", "message")
+    table = _table(to, "began (UTC)", "took", "step", "attempt", "outcome", "message")
     for found in shown["attempts"]:
         times = _times(found["started_at"], found["ended_at"])
         outcome = found["outcome"].replace("_", " ")
