@@ -8,7 +8,7 @@ from typing import Any
 
 from oslo_config import cfg, types
 
-from api.options import ApiOptions
+from api.options import AUTH_STRATEGIES, ApiOptions, CorsOptions
 from flows.methods import FLOWS
 from flows.options import STAGED_FOR, BrokerOptions, ImportOptions, LeaseOptions
 from flows.policy import UriRules
@@ -77,7 +77,7 @@ def store_section() -> list[Any]:
 
 
 _API, _BROKER, _LEASE = ApiOptions(), BrokerOptions(), LeaseOptions()
-_IMPORTS, _URIS, _HTTP = ImportOptions(), UriRules(), HttpOptions()
+_IMPORTS, _URIS, _HTTP, _CORS = ImportOptions(), UriRules(), HttpOptions(), CorsOptions()
 
 OPTIONS: dict[str, list[Any]] = {
     "DEFAULT": [
@@ -97,6 +97,8 @@ OPTIONS: dict[str, list[Any]] = {
         _whole("limit_param_default", _API.limit_param_default, "Images on a page.", 1),
         _whole("api_limit_max", _API.api_limit_max, "Most images on a page.", 1),
         cfg.StrOpt("node_staging_uri", default="", help="file:// URI of the staging directory, where no section says."),
+        cfg.StrOpt("http_basic_auth_user_file", default="", help="Users and passwords of auth_strategy http_basic."),
+        cfg.BoolOpt("allow_anonymous_access", default=False, help="Let callers without credentials see public images."),
         cfg.StrOpt("public_endpoint", default="", help="Base of links, when clients see another address than we do."),
         cfg.StrOpt("bind_host", default=_API.host, help="Address to listen on."),
         cfg.PortOpt("bind_port", default=_API.port, help="Port to listen on."),
@@ -119,6 +121,17 @@ OPTIONS: dict[str, list[Any]] = {
         _ports("allowed_ports", _URIS.allowed_ports, help="Ports of web-download."),
         _ports("disallowed_ports", [], help="Refused ports."),
     ],
+    "cors": [
+        _texts("allowed_origin", [], help="Web pages (scheme://host[:port]) whose scripts may ask; * for all."),
+        cfg.BoolOpt("allow_credentials", default=_CORS.allow_credentials, help="Whether scripts may send cookies."),
+        _texts("expose_headers", _CORS.expose_headers, help="Headers of answers that scripts may read."),
+        _whole("max_age", _CORS.max_age, "How long a browser remembers the permission. Seconds.", 0),
+        _texts("allow_methods", _CORS.allow_methods, help="Methods that scripts may use."),
+        _texts("allow_headers", _CORS.allow_headers, help="Headers that scripts may send."),
+    ],
+    "oslo_middleware": [
+        cfg.BoolOpt("enable_proxy_headers_parsing", default=False, help="Needs [tranship] trusted_proxies."),
+    ],
     "tranship": [
         cfg.StrOpt("data", default="var", help="Directory for everything that is not configured to be elsewhere."),
         cfg.StrOpt("broker_url", default=_BROKER.url, secret=True, help="redis://, amqp://; memory:// in one process."),
@@ -132,9 +145,10 @@ OPTIONS: dict[str, list[Any]] = {
             help="Whether the workers of every host can read what is staged, or only those of the host that staged it.",
         ),
         _seconds("staging_ttl", STAGED_FOR, "How long staged bytes wait for their import.", 1.0),
-        cfg.StrOpt("auth_strategy", default=_API.auth_strategy, choices=["none"], help="Who may ask."),
-        cfg.StrOpt("default_project", default=_API.default_project, help="Project of callers without credentials."),
+        cfg.StrOpt("auth_strategy", default=_API.auth_strategy, choices=AUTH_STRATEGIES, help="Who may ask."),
+        cfg.StrOpt("default_project", default=_API.default_project, help="Project of callers who name none."),
         cfg.StrOpt("default_user", default=_API.default_user, help="User of callers without credentials."),
+        _texts("trusted_proxies", [], help="Proxies (CIDR) that are believed what URL the client has used."),
         cfg.StrOpt("healthcheck_disable_file", default="", help="While this file exists, /healthcheck answers 503."),
         _whole("threads", _API.threads, "Threads of one API process.", 1),
         _whole("worker_concurrency", 2, "Imports at a time in one worker.", 1),

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from oslo_config import cfg
 
-from api.options import ApiOptions
+from api.options import ApiOptions, CorsOptions
 from flows.methods import FLOWS
 from flows.options import STAGING_STORE, BrokerOptions, ImportOptions, LeaseOptions, StagingOptions
 from flows.policy import UriRules
@@ -183,8 +183,13 @@ def _import_options(conf: Any) -> ImportOptions:
 
 def _api_options(conf: Any) -> ApiOptions:
     own = conf.tranship
-    return ApiOptions(
+    options = ApiOptions(
         auth_strategy=own.auth_strategy,
+        http_basic_auth_user_file=conf.http_basic_auth_user_file,
+        allow_anonymous_access=conf.allow_anonymous_access,
+        configuration=conf,
+        trusted_proxies=tuple(own.trusted_proxies),
+        cors=_cors_options(conf.cors),
         host=conf.bind_host,
         port=conf.bind_port,
         workers=conf.workers,
@@ -200,6 +205,25 @@ def _api_options(conf: Any) -> ApiOptions:
         disk_formats=tuple(conf.image_format.disk_formats),
         container_formats=tuple(conf.image_format.container_formats),
         healthcheck_disable_file=own.healthcheck_disable_file,
+    )
+    with _named("tranship", "trusted_proxies"):
+        _ = options.proxies
+    if conf.oslo_middleware.enable_proxy_headers_parsing and not options.trusted_proxies:
+        raise BadSettings(
+            "[tranship] trusted_proxies must name the proxies (CIDR) whose headers [oslo_middleware] "
+            "enable_proxy_headers_parsing asks for: from anybody else they are lies"
+        )
+    return options
+
+
+def _cors_options(given: Any) -> CorsOptions:
+    return CorsOptions(
+        allowed_origin=tuple(given.allowed_origin),
+        allow_credentials=given.allow_credentials,
+        max_age=given.max_age,
+        expose_headers=tuple(given.expose_headers),
+        allow_methods=tuple(given.allow_methods),
+        allow_headers=tuple(given.allow_headers),
     )
 
 

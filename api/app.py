@@ -1,13 +1,15 @@
 """The application: every route on one page, and nothing else."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import falcon
 
 from api import errors, info
 from api.actions import Switch
+from api.authentication import authenticator
 from api.bodies import Fixed
-from api.context import Authenticate, Contexts, authenticator
+from api.context import Authenticate, Contexts
+from api.cors import Cors
 from api.data import Data
 from api.health import Health
 from api.image_view import ImageView
@@ -16,6 +18,7 @@ from api.imports import Import
 from api.lingering import Lingering
 from api.members import ImageMember, Members
 from api.options import ApiOptions
+from api.proxies import Proxies
 from api.schemas import documents
 from api.staging import Stage
 from api.stores import StoreImage
@@ -33,10 +36,10 @@ def create_app(
 ) -> App:
     """Wire the WSGI application.
 
-    `authenticate` tells who sent a request; without it, `auth_strategy` decides. Raises `ValueError` for one not known.
+    `authenticate` tells who sent a request; without it, `auth_strategy` decides. Raises `ValueError` for options that
+    cannot work.
     """
-    middleware = (Lingering(), Versions(options), Contexts(authenticate or authenticator(options)))
-    app: App = falcon.App(middleware=middleware)
+    app: App = falcon.App(middleware=_middleware(options, authenticate or authenticator(options)))
     errors.install(app)
     view = ImageView(runtime.stores)
     app.add_route("/healthcheck", Health(options.healthcheck_disable_file))
@@ -58,3 +61,13 @@ def create_app(
     for name, document in documents(options).items():
         app.add_route(f"/v2/schemas/{name}", Fixed(document))
     return app
+
+
+def _middleware(options: ApiOptions, authenticate: Authenticate) -> list[Any]:
+    """What a request passes on its way in, in this order: the client's URL, browsers, versions, and who it is."""
+    passed: list[Any] = [Lingering(), Versions(options), Contexts(authenticate)]
+    if options.cors.allowed_origin:
+        passed.insert(0, Cors(options.cors))
+    if options.trusted_proxies:
+        passed.insert(0, Proxies(options.proxies))
+    return passed

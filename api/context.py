@@ -1,56 +1,96 @@
 """On whose behalf a request runs, and under which id: decided once, before an endpoint sees the request."""
 
+import logging
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
+from urllib.parse import quote
 
 import falcon
 
-from api.options import ApiOptions
+from flows import traces
+
+log = logging.getLogger(__name__)
 
 REQUEST_ID = "X-OpenStack-Request-ID"
 
 _LONGEST_ID = 64
 _ID = re.compile(r"[A-Za-z0-9._:~-]+")
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The caller: project and user ids (None where there is none), lower-case role names, and the id of the request."""
+    """The caller: project and user ids (None where there is none), lower-case role names, and the id of the request.
+
+    `system_scope` is `all` for a token of the whole system, `service_roles` are those of the service that asks on the
+    user's behalf, and who is `read_only` may look at what is public and change nothing.
+    """
 
     project: str | None
     user: str | None
     roles: frozenset[str]
     is_admin: bool
     request_id: str
+    system_scope: str | None = None
+    service_roles: frozenset[str] = frozenset()
+    read_only: bool = False
+
+    def to_policy_values(self) -> dict[str, object]:
+        """The credentials under the names that the rules of OpenStack's policies know."""
+        return {
+            "project_id": self.project,
+            "user_id": self.user,
+            "roles": sorted(self.roles),
+            "is_admin": self.is_admin,
+            "system_scope": self.system_scope,
+            "service_roles": sorted(self.service_roles),
+        }
 
 
 Authenticate: TypeAlias = Callable[[falcon.Request, str], Context]
 """Tells who sent a request, given its id; raises a `falcon.HTTPError` (401) for nobody."""
 
 
-def authenticator(options: ApiOptions) -> Authenticate:
-    """Return what `auth_strategy` names. Raises `ValueError` for a strategy that is not known."""
-    if options.auth_strategy != "none":
-        raise ValueError(f"auth_strategy: only none is known, not {options.auth_strategy!r}")
-    return _standalone(options)
+def role_names(names: Iterable[str]) -> frozenset[str]:
+    """Roles as they are compared: in lower case (http-api §1.2)."""
+    return frozenset(name.strip().lower() for name in names if name.strip())
 
 
-def _standalone(options: ApiOptions) -> Authenticate:
-    """Everybody is the administrator of the default project; a token is neither asked for nor looked at."""
+def implied(roles: frozenset[str]) -> frozenset[str]:
+    """With the roles that these imply, as a cloud's Keystone has it from its beginning: admin → member → reader."""
+    order = ("admin", "member", "reader")
+    highest = next((n for n, role in enumerate(order) if role in roles), len(order))
+    return roles.union(order[highest:])
 
-    def authenticate(_req: falcon.Request, request_id: str) -> Context:
-        return Context(
-            project=options.default_project,
-            user=options.default_user,
-            roles=frozenset({"admin"}),
-            is_admin=True,
-            request_id=request_id,
-        )
 
-    return authenticate
+def caller_of(
+    project: str | None,
+    user: str | None,
+    roles: frozenset[str],
+    request_id: str,
+    *,
+    system_scope: str | None = None,
+    service_roles: frozenset[str] = frozenset(),
+) -> Context:
+    """Who these roles make of a user: the role `admin`, on whatever project, makes an administrator (http-api §1.2).
+
+    Who has no project and is none owns nothing, and would otherwise make images that belong to nobody and are seen by
+    everybody.
+    """
+    is_admin = "admin" in roles
+    return Context(
+        project=project or None,
+        user=user or None,
+        roles=roles,
+        is_admin=is_admin,
+        request_id=request_id,
+        system_scope=system_scope,
+        service_roles=service_roles,
+        read_only=not project and not is_admin,
+    )
 
 
 class Contexts:
@@ -62,22 +102,47 @@ class Contexts:
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Set `req.context.caller` and answer with the request's id, also when the request is refused."""
         if not req.path.startswith("/v2/"):
+            traces.begin("")
             return
         given = (req.get_header(REQUEST_ID) or "").strip()
         request_id = _normal(given)
+        traces.begin(request_id)
+        req.context.request_id = request_id
         resp.set_header(REQUEST_ID, request_id)
         if len(given) > _LONGEST_ID:
             raise falcon.HTTPError(
                 falcon.HTTP_431, description=f"The header {REQUEST_ID} is longer than {_LONGEST_ID} characters."
             )
         _check_form(req)
-        req.context.caller = self._authenticate(req, request_id)
+        who = self._authenticate(req, request_id)
+        req.context.caller = who
+        if who.read_only and req.method not in _READING:
+            raise falcon.HTTPForbidden(description="Read-only access")
+
+    def process_response(self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool) -> None:
+        """Tell the log of every request that may have changed something, and who sent it."""
+        if req.method in _READING or not req.path.startswith("/v2/"):
+            return
+        who: Context | None = getattr(req.context, "caller", None)
+        by = f"{who.user} of {who.project}" if who else "nobody"
+        log.info("%s by %s: %s", line_of(req), by, resp.status_code)
 
 
 def caller(req: falcon.Request) -> Context:
     """Return who sent the request. Only for endpoints below `/v2`."""
     who: Context = req.context.caller
     return who
+
+
+def request_id_of(req: falcon.Request) -> str:
+    """The id of the request, also before it is known who sent it; empty outside `/v2`."""
+    given: str = getattr(req.context, "request_id", "")
+    return given
+
+
+def line_of(req: falcon.Request) -> str:
+    """Method and path for a line of the log; what a client puts there begins no line of its own."""
+    return f"{req.method} {quote(req.path)}"
 
 
 def _normal(given: str) -> str:

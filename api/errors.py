@@ -9,7 +9,7 @@ import falcon
 import msgspec
 from falcon import mediatypes
 
-from api.context import Context
+from api.context import line_of, request_id_of
 from catalog.errors import CatalogError
 from flows.errors import NotAdmitted, StagingError
 from pipeline.errors import TransferError
@@ -82,22 +82,17 @@ def _known(req: falcon.Request, resp: falcon.Response, error: Exception, params:
         _unexpected(req, resp, error, params)
     status = STATUSES[code]
     if status >= 500:
-        log.error("%s: %s %s: %s", _request_id(req), req.method, req.path, error)
+        log.error("%s: %s", line_of(req), error)
     raise falcon.HTTPError(status, description=str(error)) from error
 
 
 def _unexpected(req: falcon.Request, _resp: falcon.Response, error: Exception, _params: dict[str, object]) -> None:
     """Log what nobody foresaw; the client gets the id to ask the operator about."""
-    request_id = _request_id(req)
-    log.error("%s: %s %s failed", request_id, req.method, req.path, exc_info=error)
+    log.error("%s failed", line_of(req), exc_info=error)
+    where = f"under {request_id_of(req)}" if request_id_of(req) else "at this time"
     raise falcon.HTTPInternalServerError(
-        description=f"The service failed; its operator finds the reason in the log under {request_id}."
+        description=f"The service failed; its operator finds the reason in the log {where}."
     ) from error
-
-
-def _request_id(req: falcon.Request) -> str:
-    who: Context | None = getattr(req.context, "caller", None)
-    return who.request_id if who else "a request without an id"
 
 
 def serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:

@@ -1,15 +1,66 @@
-"""The options of the HTTP service, as a frozen value. `settings.py` fills it."""
+"""The options of the HTTP service, as frozen values. `settings.py` fills them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
+
+Network = IPv4Network | IPv6Network
+
+AUTH_STRATEGIES = ("none", "http_basic", "keystone")
+"""Who may ask: everybody as the administrator; the users of a file; who has a token of Keystone's."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorsOptions:
+    """Which web pages' scripts may ask, and for what; nobody's while there is no origin (http-api §1.7).
+
+    The headers are Glance's, and those that Horizon's uploads send beside them.
+    """
+
+    allowed_origin: tuple[str, ...] = ()
+    allow_credentials: bool = True
+    max_age: int = 3600
+    expose_headers: tuple[str, ...] = (
+        "X-Image-Meta-Checksum",
+        "X-Auth-Token",
+        "X-Subject-Token",
+        "X-Service-Token",
+        "X-OpenStack-Request-ID",
+    )
+    allow_methods: tuple[str, ...] = ("GET", "PUT", "POST", "DELETE", "PATCH")
+    allow_headers: tuple[str, ...] = (
+        "Content-MD5",
+        "X-Image-Meta-Checksum",
+        "X-Storage-Token",
+        "Accept-Encoding",
+        "X-Auth-Token",
+        "X-Identity-Status",
+        "X-Roles",
+        "X-Service-Catalog",
+        "X-User-Id",
+        "X-Tenant-Id",
+        "X-OpenStack-Request-ID",
+        "X-Image-Meta-Store",
+        "X-OpenStack-Image-Size",
+        "Authorization",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class ApiOptions:
-    """Who may ask, and how answers look. `default_project` and `default_user` are everybody with `auth_strategy =
-    none`.
+    """Who may ask, and how answers look.
+
+    `default_project` and `default_user` are everybody with `auth_strategy = none`; the project is also that of users
+    whose line names none. `configuration` is all that was read, as oslo.config has it: OpenStack's libraries find their
+    own sections in it. Who of `trusted_proxies` (CIDR) connects is believed what it says of the client's URL.
     """
 
     auth_strategy: str = "none"
+    http_basic_auth_user_file: str = ""
+    allow_anonymous_access: bool = False
+    configuration: Any = field(default=None, repr=False, compare=False)
+    trusted_proxies: tuple[str, ...] = ()
+    cors: CorsOptions = CorsOptions()
     host: str = "127.0.0.1"
     port: int = 9292
     workers: int = 2
@@ -25,3 +76,8 @@ class ApiOptions:
     disk_formats: tuple[str, ...] = tuple("ami ari aki vhd vhdx vmdk raw qcow2 vdi iso ploop".split())
     container_formats: tuple[str, ...] = tuple("ami ari aki bare ovf ova docker compressed".split())
     healthcheck_disable_file: str = ""
+
+    @property
+    def proxies(self) -> tuple[Network, ...]:
+        """The networks of `trusted_proxies`. Raises `ValueError` for what is none."""
+        return tuple(ip_network(text) for text in self.trusted_proxies)

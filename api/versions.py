@@ -10,6 +10,13 @@ SUPPORTED = tuple(f"v2.{minor}" for minor in range(13, -1, -1))
 """Not listed: 2.14, 2.16 and 2.18, which stand for an image cache; 2.17, whose locations API nova would then use."""
 
 _SEGMENTS = frozenset({"v2", CURRENT, *SUPPORTED})
+
+COLLECTIONS = frozenset({"images", "info", "schemas", "stores"})
+"""What paths begin with behind the version. Some of keystoneauth's plugins (http_basic) ask for `/images` where they
+were given an endpoint without `/v2`, and glanceclient for `/v2/v2/images` where it was given one with it: both get what
+they mean.
+"""
+
 _MULTIPLE_CHOICES = "300 Multiple Choices"
 
 
@@ -26,11 +33,13 @@ class Versions:
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Rewrite `req.path`, or answer at once."""
-        first, _, rest = req.path.lstrip("/").partition("/")
-        if rest and first in _SEGMENTS:
-            req.path = f"/v2/{rest}"
-        elif first == "versions":
+        rest, versioned = req.path.lstrip("/"), False
+        while (first := rest.partition("/")[0]) in _SEGMENTS:
+            rest, versioned = rest[len(first) + 1 :], True
+        if first == "versions":
             self._answer(req, resp, falcon.HTTP_200)
+        elif first in COLLECTIONS or (versioned and rest):
+            req.path = f"/v2/{rest}"
         elif first != "healthcheck":
             self._answer(req, resp, _MULTIPLE_CHOICES)
 

@@ -11,17 +11,19 @@ from cli import commands
 LEVELS = ("debug", "info", "warning", "error")
 
 
+_config_files = click.option(
+    "--config-file",
+    "config_files",
+    multiple=True,
+    metavar="FILE",
+    envvar="TRANSHIP_CONFIG_FILE",
+    type=click.Path(),
+    help="INI file with Glance's section and option names; may be repeated, the last one wins.",
+)
+
+
 def config_file(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that every service command takes."""
-    files = click.option(
-        "--config-file",
-        "config_files",
-        multiple=True,
-        metavar="FILE",
-        envvar="TRANSHIP_CONFIG_FILE",
-        type=click.Path(),
-        help="INI file with Glance's section and option names; may be repeated, the last one wins.",
-    )
     level = click.option(
         "--log-level",
         default="info",
@@ -30,7 +32,7 @@ def config_file(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         help="What to write to stderr.",
     )
-    return files(level(command))
+    return _config_files(level(command))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -107,6 +109,29 @@ def db_check(config_files: tuple[str, ...], log_level: str) -> None:
     from cli import run
 
     run.db_check(config_files, log_level)
+
+
+@cli.group()
+def user() -> None:
+    """Keep the users of a service with auth_strategy http_basic."""
+
+
+@user.command("add")
+@_config_files
+@click.argument("name")
+@click.option("--file", metavar="FILE", help="File of users.  [default: [DEFAULT] http_basic_auth_user_file]")
+@click.option("--project", default="", help="Project of the user.  [default: [tranship] default_project]")
+@click.option(
+    "--role", "roles", multiple=True, metavar="ROLE", help="admin, member, reader; may be repeated.  [default: member]"
+)
+def user_add(config_files: tuple[str, ...], name: str, file: str | None, project: str, roles: tuple[str, ...]) -> None:
+    """Add a user, or give it another password, project and roles.
+
+    The password is asked for, or is the first line of standard input. A running service knows the user at once.
+    """
+    from cli import users
+
+    users.add(name, file, config_files, project, roles)
 
 
 commands.add_to(cli)

@@ -8,7 +8,7 @@ import click
 from cli.address import is_loopback, url
 from cli.errors import Refused
 from cli.listen import listen
-from cli.start import check, log_to_stderr, make_data_directory, read_settings
+from cli.start import check, check_callers, log_to_stderr, make_data_directory, read_settings
 from settings import Settings
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ def serve(config_files: Files, log_level: str, host: str | None, port: int | Non
     if checked.made:
         log.info("made the database %s", checked.database)
     _say_who_reads_staging(settings)
+    check_callers(settings)
     from cli.serve import EmbeddedService
 
     EmbeddedService(settings, _listen(settings)).run()
@@ -40,6 +41,7 @@ def api(config_files: Files, log_level: str) -> None:
         _refuse_memory(settings, "`tranship serve` runs the worker in the same process")
     check(settings)
     _say_who_reads_staging(settings)
+    check_callers(settings)
     from cli.serve import Service
 
     Service(settings, _listen(settings)).run()

@@ -57,6 +57,8 @@ class Service(BaseApplication):  # type: ignore[misc]
             "threads": self._settings.api.threads,
             "timeout": 60,
             "proc_name": "tranship",
+            # What proxies say is api.proxies' affair: gunicorn would believe whoever connects from this machine.
+            "forwarded_allow_ips": "",
             "loglevel": "warning",
             "logger_class": _Log,
             # A second way to control the service, in the user's home, that nobody asked for.

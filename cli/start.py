@@ -15,6 +15,7 @@ from typing import Any
 from catalog.errors import CatalogError
 from cli.errors import Refused
 from flows.runtime import Runtime
+from flows.traces import RequestIds
 from settings import BadSettings, Settings, load
 from stores.errors import StoreError
 
@@ -69,6 +70,14 @@ def check(settings: Settings, *, create: bool = False) -> Checked:
     return Checked(database.label, made)
 
 
+def check_callers(settings: Settings) -> None:
+    """See whether it can be told who asks, before there is a socket to ask at. Raises `Refused`."""
+    from api.authentication import authenticator
+
+    with refusing():
+        authenticator(settings.api)
+
+
 @contextmanager
 def refusing() -> Iterator[None]:
     """Turn what the rooms below say about a bad configuration into `Refused`."""
@@ -79,13 +88,18 @@ def refusing() -> Iterator[None]:
 
 
 def log_to_stderr(level: str) -> None:
-    """Send the log of all rooms to stderr, from `level` (as Python names it, in lower case) on."""
+    """Send the log of all rooms to stderr, from `level` (as Python names it, in lower case) on.
+
+    A line begins with the id of the request that it belongs to, in the API as in the worker.
+    """
     logging.basicConfig(
         stream=sys.stderr,
         level=level.upper(),
-        format="%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s",
+        format="%(asctime)s [%(process)d] %(levelname)s %(name)s: %(request)s%(message)s",
         force=True,
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(RequestIds())
     if level != "debug":
         # Celery tells of every message; what happens to a task, our own runner says.
         for chatty in ("celery", "kombu", "amqp"):

@@ -1,6 +1,7 @@
 """Asking for an import: checks, one transaction, one knock (architecture §6.1 to §6.4)."""
 
 import contextlib
+import logging
 import uuid
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,8 @@ from flows.locations import settled
 from flows.methods import FLOWS
 from flows.runtime import Runtime
 from pipeline.uris import mask
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
         runtime.catalog.record_fulfilled(new, said, how, keep_for=runtime.options.task_time_to_live)
         return task_id
     runtime.catalog.request_import(new, how)
+    log.info("task %s: %s of image %s into %s is on record", task_id, flow.name, image.id, ", ".join(new.stores))
     if not dispatcher.send(flow, task_id, host=admission.host):
         # The wish is recorded; without this note the sweeper would only wait longer before it rings.
         with contextlib.suppress(CatalogError), runtime.catalog.begin() as tx:

@@ -13,7 +13,16 @@ from typing import TypeVar
 
 import pytest
 
-from tests.servers import NginxServer, PostgresServer, RabbitServer, RedisServer, Server, ServerMissing, SwiftServer
+from tests.servers import (
+    KeystoneServer,
+    NginxServer,
+    PostgresServer,
+    RabbitServer,
+    RedisServer,
+    Server,
+    ServerMissing,
+    SwiftServer,
+)
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 Found = TypeVar("Found")
@@ -64,6 +73,13 @@ def rabbit_server() -> Iterator[RabbitServer]:
 def swift_server() -> Iterator[SwiftServer]:
     """The S3 server of this run."""
     with started(SwiftServer()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def keystone_server() -> Iterator[KeystoneServer]:
+    """The Keystone of this run. A test that stops it starts one of its own instead."""
+    with started(KeystoneServer()) as server:
         yield server
 
 

@@ -96,9 +96,10 @@ def test_scripts_can_be_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lock", "groups"), [("requirements.lock", ["build"]), ("requirements-dev.lock", ["build", "dev"])]
+    ("lock", "groups", "extras"),
+    [("requirements.lock", ["build"], []), ("requirements-dev.lock", ["build", "dev"], ["keystone"])],
 )
-def test_the_lock_answers_to_pyproject(lock: str, groups: list[str]) -> None:
+def test_the_lock_answers_to_pyproject(lock: str, groups: list[str], extras: list[str]) -> None:
     # Given what pyproject.toml asks for, and the pins of the lock
     text = (ROOT / lock).read_text()
     pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE))
@@ -106,6 +107,8 @@ def test_the_lock_answers_to_pyproject(lock: str, groups: list[str]) -> None:
     wanted = list(pyproject["project"]["dependencies"])
     for group in groups:
         wanted += pyproject["dependency-groups"][group]
+    for extra in extras:
+        wanted += pyproject["project"]["optional-dependencies"][extra]
     # Then every wish is pinned to a version that it allows (if not: make lock)
     for wish in map(Requirement, wanted):
         pin = pins.get(re.sub(r"[-_.]+", "-", wish.name).lower())

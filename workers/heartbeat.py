@@ -2,6 +2,7 @@
 own.
 """
 
+import contextvars
 import logging
 import threading
 import time
@@ -33,7 +34,9 @@ class Heartbeat:
         self._interval = min(interval, self._ttl / 3)
         self._stall = stall
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"heartbeat-{claim.image_id[:8]}", daemon=True)
+        # It logs for the request that the thread of the step works for.
+        run, name = contextvars.copy_context().run, f"heartbeat-{claim.image_id[:8]}"
+        self._thread = threading.Thread(target=run, args=(self._run,), name=name, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

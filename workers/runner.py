@@ -14,6 +14,7 @@ from catalog.errors import CatalogError, CatalogUnavailable, LockLost
 from catalog.fenced import Fenced
 from catalog.leases import Claim
 from catalog.tasks import TaskRecord
+from flows import traces
 from flows.collect import collect
 from flows.flow import Facts, Flow, Step, StepContext
 from flows.methods import FLOWS
@@ -60,7 +61,7 @@ class Runner:
         position = flow.position(step_name) if flow is not None else None
         if task is None or flow is None or position is None or task.step != position:
             return False
-        with self._on_duty() as monitor:
+        with traces.serving(task.request_id), self._on_duty() as monitor:
             claim = self._enter(task_id, position) if monitor else None
             if monitor is None or claim is None:
                 return False

@@ -4,10 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
-from falcon import testing
+from falcon import inspect, testing
 
 from api.app import create_app
 from api.options import ApiOptions
+from api.versions import COLLECTIONS
+from flows.traces import RequestIds
 from tests.api.service import Doorbell, Service, runtime
 
 NEW_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -16,7 +18,8 @@ NEW_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 @pytest.mark.parametrize(
     ("path", "status"),
     [("/", 300), ("/versions", 200), ("/versions/", 200), ("/v2", 300), ("/v2/", 300), ("/v2.9/", 300)]
-    + [(path, 300) for path in ("/v1", "/v3/images", "/foo", "/v2.17/images", "/v2.99/images", "/images")],
+    + [(path, 300) for path in ("/v1", "/v3/images", "/foo", "/v2.17/images", "/v2.99/images", "/v2/v2", "/imagesque")]
+    + [(path, 200) for path in ("/v2/versions", "/v2/v2/versions")],
 )
 def test_versions_document(client: testing.TestClient, path: str, status: int) -> None:
     answer = client.simulate_get(path, host="images.test", port=9292)
@@ -36,6 +39,22 @@ def test_a_minor_version_in_the_path_is_an_advertisement(service: Service, clien
     assert client.simulate_get(f"//v2/images/{image}").json["id"] == image
 
 
+def test_a_version_that_a_client_leaves_out_or_says_twice(service: Service, client: testing.TestClient) -> None:
+    """Given an endpoint with or without /v2, then what clients make of it is understood; the answer is the same."""
+    image = service.image()
+
+    for path in ("/images", "/v2/v2/images", "/v2/v2.9/images"):
+        assert client.simulate_get(path).json == client.simulate_get("/v2/images").json
+        assert client.simulate_get(f"{path}/{image}").json["self"] == f"/v2/images/{image}"
+        assert client.simulate_get(f"{path}/").status_code == 404
+
+
+def test_the_names_that_need_no_version_are_those_of_the_routes(service: Service) -> None:
+    paths = [route.path for route in inspect.inspect_routes(service.app)]
+
+    assert {path.split("/")[2] for path in paths if path.startswith("/v2/")} == COLLECTIONS
+
+
 @pytest.mark.parametrize(
     ("endpoint", "root", "base"),
     [("", "/image", "http://falconframework.org/image"), ("https://cloud.test/image/", "", "https://cloud.test/image")],
@@ -51,8 +70,8 @@ def test_links_keep_the_prefix_of_a_proxy(tmp_path: Path, endpoint: str, root: s
 
 
 def test_an_unknown_auth_strategy_refuses_the_start(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="auth_strategy"):
-        create_app(runtime(tmp_path), Doorbell(), ApiOptions(auth_strategy="keystone"))
+    with pytest.raises(ValueError, match=r"auth_strategy is 'ldap'; there are: none, http_basic, keystone"):
+        create_app(runtime(tmp_path), Doorbell(), ApiOptions(auth_strategy="ldap"))
 
 
 @pytest.mark.parametrize(
@@ -168,6 +187,7 @@ def test_what_nobody_foresaw_is_500_with_an_id_and_no_trace(
         raise RuntimeError("the secret is swordfish")
 
     monkeypatch.setattr(service.catalog, "read", broken)
+    caplog.handler.addFilter(RequestIds())
 
     # When it is asked
     answer = service.client.simulate_get("/v2/images", headers={"X-OpenStack-Request-ID": "req-7"})
@@ -178,7 +198,7 @@ def test_what_nobody_foresaw_is_500_with_an_id_and_no_trace(
     assert "req-7" in answer.text
     assert "swordfish" not in answer.text
     assert "swordfish" in caplog.text
-    assert "req-7" in caplog.text
+    assert [vars(record)["request"] for record in caplog.records] == ["req-7 "]
 
 
 def test_a_database_that_is_away_is_503(service: Service, tmp_path: Path) -> None:

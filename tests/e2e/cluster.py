@@ -75,10 +75,12 @@ class Cluster:
     api: Api
     workers: list[Worker] = field(default_factory=list)
     data: Path = Path()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What shows who the caller is, where the service asks for that."""
 
     def call(self, method: str, path: str, expected: int, **more: Any) -> requests.Response:
         """One request to the API, whose status must be as expected."""
-        headers = {"Accept": "application/json"} | more.pop("headers", {})
+        headers = {"Accept": "application/json", **self.headers} | more.pop("headers", {})
         answer = requests.request(method, f"{self.api.url}{path}", timeout=30, headers=headers, **more)
         assert answer.status_code == expected, (answer.status_code, answer.text)
         return answer

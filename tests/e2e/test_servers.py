@@ -22,6 +22,7 @@ from kombu.connection import Connection
 from tests.conftest import started
 from tests.servers import (
     LOOPBACK,
+    KeystoneServer,
     NginxServer,
     Port,
     PostgresServer,
@@ -44,6 +45,7 @@ EVERY_SERVER = [
     pytest.param(RabbitServer, id="rabbitmq"),
     pytest.param(lambda: NginxServer(Path(__file__).parent), id="nginx"),
     pytest.param(SwiftServer, id="swift"),
+    pytest.param(KeystoneServer, id="keystone"),
 ]
 
 

@@ -1,4 +1,5 @@
-"""Real servers for tests: PostgreSQL, Redis, RabbitMQ, nginx and Swift (for S3), our own processes on loopback.
+"""Real servers for tests: PostgreSQL, Redis, RabbitMQ, Keystone, nginx and Swift (for S3), our own processes on
+loopback.
 
 Every class is a `Server`: `start()` returns once it answers, `stop()` leaves no process and no file behind,
 and both are what a `with` block does. `kill()`, `pause()`/`resume()` and `restart()` are for tests of faults;
@@ -6,6 +7,7 @@ the port and what is on disk survive them. A server that does not come up raises
 of its log; a program that is not installed raises `ServerMissing` with the command that installs it.
 """
 
+from tests.servers.keystone import KeystoneServer
 from tests.servers.nginx import NginxServer
 from tests.servers.places import LOOPBACK, Port, ServerFailed, ServerMissing, find_program
 from tests.servers.postgresql import PostgresServer
@@ -16,6 +18,7 @@ from tests.servers.swift import SwiftServer
 
 __all__ = [
     "LOOPBACK",
+    "KeystoneServer",
     "NginxServer",
     "Port",
     "PostgresServer",

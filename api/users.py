@@ -1,0 +1,141 @@
+"""The file of users for `auth_strategy = http_basic`: one line each, `name:hash[:project[:role,role]]`.
+
+The first two fields are what `htpasswd -B` writes (bcrypt). A user without a project is in the service's default
+project, one without roles is a `member`. Blank lines and those that begin with `#` are left alone.
+"""
+
+import logging
+import os
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import bcrypt
+
+from api.context import implied, role_names
+
+log = logging.getLogger(__name__)
+
+LONGEST_PASSWORD = 72
+"""Bytes that bcrypt takes. Programs that silently cut what is longer make other passwords of it."""
+
+_HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
+_NAME = re.compile(r"[^\s:#,][^\s:,]{0,254}")
+_MEMBER = frozenset({"member"})
+
+
+class BadUsers(ValueError):
+    """The file cannot be used; the text names it and the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who may ask: a name that is also the user's id, the bcrypt hash, the project's id, and lower-case roles with
+    what they imply.
+    """
+
+    name: str
+    hash: bytes
+    project: str
+    roles: frozenset[str]
+
+
+def parse(text: str, default_project: str) -> dict[str, User]:
+    """Read the lines of a file. Raises `ValueError` that begins with the number of the line."""
+    users: dict[str, User] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        try:
+            user = _user(line.strip(), default_project)
+            if user.name in users:
+                raise ValueError(f"the user {user.name} is there already")
+        except ValueError as error:
+            # Never the line itself: it may hold a password that somebody took for its hash.
+            raise ValueError(f"line {number}: {error}") from None
+        users[user.name] = user
+    return users
+
+
+def _user(line: str, default_project: str) -> User:
+    name, *rest = line.split(":")
+    if not 1 <= len(rest) <= 3:
+        raise ValueError("a user is written name:hash[:project[:role,role]]")
+    hashed, project, roles = rest + [""] * (3 - len(rest))
+    for what, word in (("user", name), *([("project", project)] if project else [])):
+        if not _NAME.fullmatch(word):
+            raise ValueError(f"the name of the {what} has a character that it may not have, or is too long")
+    if not _HASH.fullmatch(hashed):
+        raise ValueError("the second field is no bcrypt hash (htpasswd -B makes them)")
+    return User(name, hashed.encode(), project or default_project, implied(role_names(roles.split(",")) or _MEMBER))
+
+
+def entry(name: str, password: str, project: str = "", roles: tuple[str, ...] = ()) -> str:
+    """A line for the file. Raises `ValueError` for what cannot be written there."""
+    raw = password.encode()
+    if not 0 < len(raw) <= LONGEST_PASSWORD or b"\0" in raw:
+        raise ValueError(f"a password has 1 to {LONGEST_PASSWORD} bytes, and none of them is NUL")
+    fields = [name, bcrypt.hashpw(raw, bcrypt.gensalt()).decode(), project, ",".join(roles)]
+    line = ":".join(fields).rstrip(":")
+    for word in (name, project, *roles):
+        if word and not _NAME.fullmatch(word):
+            raise ValueError(f"{word!r} may not stand in a file of users")
+    _user(line, "default")
+    return line
+
+
+class UsersFile:
+    """The users as the file has them now: it is read again whenever it has changed.
+
+    What is wrong with it is refused at the start. Later it is told in the log, and the users stay as they were: an
+    administrator's slip locks nobody out and lets nobody in.
+    """
+
+    def __init__(self, path: str, default_project: str) -> None:
+        """Raises `BadUsers`."""
+        self._path = Path(path)
+        self._default_project = default_project
+        self._guard = threading.Lock()
+        self._stamp = self._look()
+        self._users = self._read()
+
+    def users(self) -> Mapping[str, User]:
+        """Every user by name."""
+        if self._look() != self._stamp:
+            with self._guard:
+                self._refresh()
+        return self._users
+
+    def _refresh(self) -> None:
+        stamp = self._look()
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._users = self._read()
+        except BadUsers as error:
+            log.error("%s; the users stay as they were", error)
+        else:
+            log.info("%s: %d users from now on", self._path, len(self._users))
+
+    def _look(self) -> tuple[int, ...]:
+        """What tells one state of the file from another."""
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - asked at every request; a Path costs more than the call
+        except OSError:
+            return ()
+        return (found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns)
+
+    def _read(self) -> dict[str, User]:
+        try:
+            text = self._path.read_text()
+        except OSError as error:
+            raise BadUsers(f"the file of users {self._path} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise BadUsers(f"the file of users {self._path} is not UTF-8") from error
+        try:
+            return parse(text, self._default_project)
+        except ValueError as error:
+            raise BadUsers(f"the file of users {self._path}, {error}") from None

@@ -1,0 +1,255 @@
+"""Who may ask, by tokens of a real Keystone."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+import falcon
+import pytest
+from falcon import testing
+
+import settings
+from api.authentication import authenticator
+from api.context import Authenticate, Context
+from tests.api.service import Service, runtime
+from tests.conftest import started
+from tests.servers import KeystoneServer, Port, wait_until
+
+pytestmark = pytest.mark.e2e
+
+PASSWORD = "swordfish"
+NONE: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass
+class Cloud:
+    """A Keystone with people in it, tokens of theirs, and the service in front."""
+
+    keystone: KeystoneServer
+    service: Service
+    seen: list[Context] = field(default_factory=list)
+
+    def ask(self, token: str | None, status: int = 200, headers: Mapping[str, str] = NONE) -> testing.Result:
+        """List images with a token."""
+        given = {"Accept": "application/json", **headers}
+        if token is not None:
+            given["X-Auth-Token"] = token
+        answer = self.service.client.simulate_get("/v2/images", headers=given)
+        assert answer.status_code == status, answer.text
+        return answer
+
+    def context(self, token: str, headers: Mapping[str, str] = NONE) -> Context:
+        """Whom the service takes the holder of a token for."""
+        self.ask(token, 200, headers)
+        return self.seen[-1]
+
+
+def configured(directory: Path, section: dict[str, object], **more: str) -> Authenticate:
+    """The strategy, from a configuration file."""
+    lines = ["[DEFAULT]", *(f"{name} = {value}" for name, value in more.items())]
+    lines += ["[tranship]", "auth_strategy = keystone", "[keystone_authtoken]"]
+    lines += [f"{name} = {value}" for name, value in section.items() if value is not None]
+    path = directory / "keystone.conf"
+    path.write_text("\n".join(lines))
+    return authenticator(settings.load([str(path)], data=str(directory)).api)
+
+
+def wired(directory: Path, keystone: KeystoneServer, authenticate: Authenticate) -> Cloud:
+    """The service with this strategy, which remembers whom it has seen."""
+    seen: list[Context] = []
+
+    def remembering(req: falcon.Request, request_id: str) -> Context:
+        seen.append(authenticate(req, request_id))
+        return seen[-1]
+
+    return Cloud(keystone, Service(runtime(directory), authenticate=remembering), seen)
+
+
+@pytest.fixture(scope="module")
+def west(keystone_server: KeystoneServer) -> str:
+    """A project with a member, a reader, and somebody with a role in capitals; and a service user."""
+    project = keystone_server.create_project("west")
+    keystone_server.create_user("west-member", PASSWORD, project, "member", "Auditor")
+    keystone_server.create_user("west-reader", PASSWORD, project, "reader")
+    services = keystone_server.create_project("services")
+    keystone_server.create_user("nova", PASSWORD, services, "service")
+    return project
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, keystone_server: KeystoneServer, west: str) -> Iterator[Cloud]:
+    """The service, configured as the manual of keystonemiddleware says."""
+    made = wired(tmp_path, keystone_server, configured(tmp_path, keystone_server.section()))
+    yield made
+    made.service.runtime.close()
+
+
+def test_members_and_readers(cloud: Cloud, west: str) -> None:
+    member = cloud.context(cloud.keystone.token_for("west-member", PASSWORD, "west"))
+
+    assert (member.project, member.is_admin, member.read_only) == (west, False, False)
+    # Implied roles, and lower case
+    assert member.roles == {"member", "reader", "auditor"}
+    assert (member.system_scope, member.service_roles) == (None, frozenset())
+    reader = cloud.context(cloud.keystone.token_for("west-reader", PASSWORD, "west"))
+    assert reader.roles == {"reader"}
+    assert reader.user != member.user
+
+
+def test_an_administrator_of_a_project_and_of_the_system(cloud: Cloud) -> None:
+    ours = cloud.context(cloud.keystone.admin_token())
+    assert ours.is_admin
+    assert "manager" in ours.roles
+    everywhere = cloud.context(
+        cloud.keystone.token(cloud.keystone.admin, cloud.keystone.password, {"system": {"all": True}})
+    )
+    assert (everywhere.project, everywhere.system_scope, everywhere.is_admin) == (None, "all", True)
+
+
+def test_who_has_no_project_looks_only(cloud: Cloud) -> None:
+    """Given a token without a scope, then it makes no image that would belong to nobody."""
+    token = cloud.keystone.token("west-member", PASSWORD, None)
+
+    assert cloud.context(token).read_only
+    made = cloud.service.client.simulate_post("/v2/images", json={}, headers={"X-Auth-Token": token})
+    assert made.status_code == 403
+
+
+def test_a_service_on_behalf_of_a_user(cloud: Cloud, west: str) -> None:
+    user = cloud.keystone.token_for("west-member", PASSWORD, "west")
+    service = cloud.keystone.token_for("nova", PASSWORD, "services")
+
+    who = cloud.context(user, {"X-Service-Token": service})
+
+    assert who.project == west
+    assert who.roles == {"member", "reader", "auditor"}
+    assert who.service_roles == {"service"}
+    # A service's token counts only if it is one
+    cloud.ask(user, 401, {"X-Service-Token": "nonsense"})
+    cloud.ask(user, 401, {"X-Service-Token": user})
+
+
+def test_the_scope_of_a_service_hides_none_of_the_users(cloud: Cloud) -> None:
+    """Given a user of the whole system and a service of a project, then both are known for what they are."""
+    user = cloud.keystone.token(cloud.keystone.admin, cloud.keystone.password, {"system": {"all": True}})
+    service = cloud.keystone.token_for("nova", PASSWORD, "services")
+
+    who = cloud.context(user, {"X-Service-Token": service})
+
+    assert (who.project, who.system_scope) == (None, "all")
+    assert who.service_roles == {"service"}
+
+
+@pytest.mark.parametrize("token", [None, "", "nonsense"])
+def test_nobody(cloud: Cloud, token: str | None) -> None:
+    refused = cloud.ask(token, 401)
+
+    assert refused.headers["www-authenticate"] == f'Keystone uri="{cloud.keystone.url}"'
+    assert refused.headers["x-openstack-request-id"].startswith("req-")
+    assert refused.json["code"] == "401 Unauthorized"
+    assert "requires authentication" in refused.json["message"]
+
+
+def test_claims_of_the_client_count_for_nothing(cloud: Cloud, west: str) -> None:
+    lies = {"X-Roles": "admin", "X-Project-Id": "other", "X-Identity-Status": "Confirmed", "X-User-Id": "root"}
+    lies |= {"OpenStack-System-Scope": "all", "X-Service-Identity-Status": "Confirmed", "X-Service-Roles": "service"}
+    cloud.ask(None, 401, lies)
+
+    who = cloud.context(cloud.keystone.token_for("west-member", PASSWORD, "west"), lies)
+
+    assert (who.project, who.is_admin, who.system_scope, who.service_roles) == (west, False, None, frozenset())
+
+
+def test_versions_and_health_need_no_token(cloud: Cloud) -> None:
+    for path, status in [("/", 300), ("/versions", 200), ("/v2/", 300), ("/healthcheck", 200)]:
+        assert cloud.service.client.simulate_get(path).status_code == status
+
+
+def test_anonymous_callers(tmp_path: Path, keystone_server: KeystoneServer, west: str) -> None:
+    section = keystone_server.section()
+    cloud = wired(tmp_path, keystone_server, configured(tmp_path, section, allow_anonymous_access="true"))
+
+    cloud.ask(None)
+    assert (cloud.seen[-1].project, cloud.seen[-1].read_only) == (None, True)
+    cloud.ask("nonsense", 401)
+    assert not cloud.context(keystone_server.token_for("west-member", PASSWORD, "west")).read_only
+
+
+# -- when Keystone cannot say
+
+
+def away(answer: testing.Result) -> None:
+    assert answer.headers["retry-after"] == "5"
+    assert "Keystone" in json.dumps(answer.json)
+    assert answer.headers["x-openstack-request-id"].startswith("req-")
+
+
+@pytest.mark.parametrize("delay", ["true", "false"])
+def test_keystone_is_away(tmp_path: Path, keystone_server: KeystoneServer, delay: str) -> None:
+    """Given a Keystone that nobody reaches, then a token is not called wrong: 503, however the decision is delayed."""
+    port = Port()
+    nowhere = f"http://127.0.0.1:{port.number}/v3"
+    section = keystone_server.section(
+        auth_url=nowhere, http_request_max_retries=0, http_connect_timeout=2, delay_auth_decision=delay
+    )
+    cloud = wired(tmp_path, keystone_server, configured(tmp_path, section))
+
+    away(cloud.ask("some-token", 503))
+    cloud.ask(None, 401)
+    port.close()
+
+
+def test_keystone_hangs(tmp_path: Path) -> None:
+    """Given a Keystone that takes connections and says nothing, then nobody waits for ever; when it is back, all is
+    well.
+    """
+    with started(KeystoneServer()) as keystone:
+        section = keystone.section(http_request_max_retries=0, http_connect_timeout=4)
+        cloud = wired(tmp_path, keystone, configured(tmp_path, section))
+        token = keystone.admin_token()
+        keystone.pause()
+        away(cloud.ask(token, 503))
+        keystone.resume()
+
+        def answers() -> bool:
+            return cloud.service.client.simulate_get("/v2/images", headers={"X-Auth-Token": token}).status_code == 200
+
+        assert wait_until(answers, 60)
+
+
+def test_keystone_refuses_ourselves(tmp_path: Path, keystone_server: KeystoneServer) -> None:
+    """Given a wrong password of the service's own, then that is no fault of the user's."""
+    cloud = wired(tmp_path, keystone_server, configured(tmp_path, keystone_server.section(password="wrong")))
+
+    away(cloud.ask(keystone_server.admin_token(), 503))
+
+
+def test_a_catalogue_without_the_identity_service(tmp_path: Path, keystone_server: KeystoneServer) -> None:
+    cloud = wired(tmp_path, keystone_server, configured(tmp_path, keystone_server.section(region_name="moon")))
+
+    away(cloud.ask(keystone_server.admin_token(), 503))
+
+
+# -- what is refused at the start
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"auth_type": None}, "auth_type must be set"),
+        ({"auth_type": "nonsense"}, "nonsense could not be found"),
+        ({"auth_url": None}, "auth_url"),
+        ({"http_connect_timeout": "soon"}, r"http_connect_timeout from .*keystone\.conf is not valid"),
+        ({"password": "pass$word"}, "a \\$ is written as \\$\\$"),
+    ],
+)
+def test_a_section_that_makes_no_sense(
+    tmp_path: Path, keystone_server: KeystoneServer, change: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said) as refused:
+        configured(tmp_path, keystone_server.section(**change))
+
+    assert "[keystone_authtoken]" in str(refused.value)
+    assert "word" not in str(refused.value).replace("password", "")

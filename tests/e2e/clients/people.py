@@ -1,0 +1,176 @@
+"""People with passwords, and how each client is told of them: by HTTP Basic, or by a Keystone."""
+
+import base64
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import openstack
+from openstack.image.v2._proxy import Proxy
+
+from api.users import entry
+from tests.e2e.clients.job import SUFFIXES
+from tests.e2e.clients.terminal import Command
+from tests.e2e.cluster import Cluster, running
+from tests.servers import KeystoneServer
+
+Sections = dict[str, dict[str, object]]
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a password, and one role on one project."""
+
+    name: str
+    project: str
+    role: str
+    password: str = "swordfish"
+
+
+ADMIN = Person("root", "ops", "admin")
+ANN = Person("ann", "west", "member")
+RITA = Person("rita", "west", "reader")
+BOB = Person("bob", "east", "member")
+PEOPLE = (ADMIN, ANN, RITA, BOB)
+
+STRANGER = Person("ann", "west", "member", password="guess")
+"""Somebody who knows Ann's name only."""
+
+
+class World(ABC):
+    """A service that asks who its callers are, and what a client needs to be told to be somebody there."""
+
+    refusal: ClassVar[str]
+    """What is said to somebody with a wrong password: by the service itself, or by its Keystone."""
+
+    def __init__(self, cluster: Cluster, source: str) -> None:
+        self.cluster = cluster
+        self.uri = f"{source}/image"
+        self.absent = f"{source}/absent"
+
+    @abstractmethod
+    def glance(self, who: Person, home: Path, suffix: str = "") -> Command:
+        """The command `glance`."""
+
+    @abstractmethod
+    def openstack(self, who: Person, home: Path, suffix: str = "") -> Command:
+        """The command `openstack`."""
+
+    @abstractmethod
+    def credentials(self, who: Person, suffix: str = "") -> dict[str, Any]:
+        """What `openstack.connect` takes."""
+
+    @contextmanager
+    def sdk(self, who: Person, suffix: str = "") -> Iterator[Proxy]:
+        """The image service as openstacksdk gives it to a program."""
+        credentials = self.credentials(who, suffix)
+        connection = openstack.connect(load_yaml_config=False, load_envvars=False, **credentials)
+        try:
+            image = connection.image
+            assert isinstance(image, Proxy), "the second version of the API was found"
+            yield image
+        finally:
+            connection.close()
+
+
+class BasicWorld(World):
+    """Users and passwords in a file."""
+
+    refusal = "The user or the password is wrong."
+
+    def glance(self, who: Person, home: Path, suffix: str = "") -> Command:
+        """It knows no users but Keystone's; those of a URL, its HTTP library knows. The token it insists on."""
+        url = self.cluster.api.url.replace("://", f"://{who.name}:{who.password}@") + suffix
+        return Command("glance", ("--os-image-url", url, "--os-auth-token", "any"), home, terminal=False)
+
+    def openstack(self, who: Person, home: Path, suffix: str = "") -> Command:
+        words = ("--os-auth-type", "http_basic", "--os-endpoint", self.cluster.api.url + suffix)
+        return Command("openstack", (*words, "--os-username", who.name, "--os-password", who.password), home)
+
+    def credentials(self, who: Person, suffix: str = "") -> dict[str, Any]:
+        where = self.cluster.api.url + suffix
+        return {"auth_type": "http_basic", "endpoint": where, "username": who.name, "password": who.password}
+
+
+@dataclass
+class KeystoneWords:
+    """What clients say to Keystone, under the names of openstacksdk; its commands have the same as options."""
+
+    auth_url: str
+    who: Person
+    suffix: str
+    more: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def known(self) -> dict[str, str]:
+        return {
+            "auth_url": self.auth_url,
+            "username": self.who.name,
+            "password": self.who.password,
+            "project_name": self.who.project,
+            "user_domain_id": "default",
+            "project_domain_id": "default",
+            "region_name": region(self.suffix),
+        } | self.more
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return tuple(word for name, value in self.known.items() for word in (f"--os-{name.replace('_', '-')}", value))
+
+
+class KeystoneWorld(World):
+    """People whom a Keystone knows. Its catalogue has the service in two regions: with /v2 at its end, and without."""
+
+    refusal = "The request you have made requires authentication."
+
+    def __init__(self, cluster: Cluster, source: str, keystone: KeystoneServer) -> None:
+        super().__init__(cluster, source)
+        self.keystone = keystone
+
+    def glance(self, who: Person, home: Path, suffix: str = "") -> Command:
+        return Command("glance", KeystoneWords(self.keystone.url, who, suffix).options, home, terminal=False)
+
+    def openstack(self, who: Person, home: Path, suffix: str = "") -> Command:
+        words = KeystoneWords(self.keystone.url, who, suffix, {"auth_type": "v3password"}).options
+        return Command("openstack", words, home)
+
+    def credentials(self, who: Person, suffix: str = "") -> dict[str, Any]:
+        return dict(KeystoneWords(self.keystone.url, who, suffix).known)
+
+
+def region(suffix: str) -> str:
+    """The region in which the service's endpoint ends like this."""
+    return {"": "plain", "/v2": "versioned"}[suffix]
+
+
+@contextmanager
+def basic_world(data: Path, sections: Sections, source: str) -> Iterator[BasicWorld]:
+    """The service with a file of users."""
+    data.mkdir()
+    file = data / "users"
+    file.write_text("".join(f"{entry(who.name, who.password, who.project, (who.role,))}\n" for who in PEOPLE))
+    sections["DEFAULT"] = {"http_basic_auth_user_file": file}
+    sections["tranship"]["auth_strategy"] = "http_basic"
+    given = base64.b64encode(f"{ADMIN.name}:{ADMIN.password}".encode()).decode()
+    with running(data, sections) as cluster:
+        cluster.headers = {"Authorization": f"Basic {given}"}
+        yield BasicWorld(cluster, source)
+
+
+@contextmanager
+def keystone_world(data: Path, sections: Sections, source: str, keystone: KeystoneServer) -> Iterator[KeystoneWorld]:
+    """The service, with a Keystone of its own that has it in its catalogue."""
+    projects = {name: keystone.create_project(name) for name in sorted({who.project for who in PEOPLE})}
+    for who in PEOPLE:
+        keystone.create_user(who.name, who.password, projects[who.project], who.role)
+    sections["keystone_authtoken"] = keystone.section()
+    sections["tranship"]["auth_strategy"] = "keystone"
+    with running(data, sections) as cluster:
+        for suffix in SUFFIXES:
+            keystone.create_image_endpoint(cluster.api.url + suffix, region(suffix))
+        token = keystone.token_for(ADMIN.name, ADMIN.password, ADMIN.project)
+        cluster.headers = {"X-Auth-Token": token}
+        yield KeystoneWorld(cluster, source, keystone)

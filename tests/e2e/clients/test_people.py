@@ -1,0 +1,184 @@
+"""The real clients as people: API and worker as processes on PostgreSQL and Redis, callers known by HTTP Basic or by a
+real Keystone.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from keystoneauth1.exceptions import Unauthorized
+from openstack.exceptions import HttpException, NotFoundException, raise_from_response
+
+from tests.conftest import started
+from tests.e2e.clients.job import DATA, SUFFIXES
+from tests.e2e.clients.people import (
+    ADMIN,
+    ANN,
+    BOB,
+    RITA,
+    STRANGER,
+    Person,
+    Sections,
+    World,
+    basic_world,
+    keystone_world,
+)
+from tests.servers import KeystoneServer, PostgresServer, RedisServer
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.clients,
+    pytest.mark.timeout(300),
+    # What openstacksdk says about itself.
+    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning:openstack"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:openstack"),
+]
+
+FORMATS = ("--disk-format", "raw", "--container-format", "bare")
+AS_JSON = ("-f", "json")
+
+
+@pytest.fixture(scope="module", params=["http_basic", "keystone"])
+def _world(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres_server: PostgresServer,
+    redis_server: RedisServer,
+    source: str,
+) -> Iterator[World]:
+    redis_server.flushall()
+    database = postgres_server.create_database()
+    sections: Sections = {
+        "database": {"connection": database},
+        "tranship": {"broker_url": redis_server.url, "lease_keeper": "redis"},
+    }
+    data = tmp_path_factory.mktemp("people") / "data"
+    if request.param == "http_basic":
+        with basic_world(data, sections, source) as basic:
+            yield basic
+    else:
+        with started(KeystoneServer()) as keystone, keystone_world(data, sections, source, keystone) as cloud:
+            yield cloud
+    postgres_server.drop_database(database)
+
+
+@pytest.fixture
+def world(_world: World, monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[World]:
+    """The service without any image."""
+    monkeypatch.setenv("HOME", str(home))
+    yield _world
+    for image in _world.cluster.call("GET", "/v2/images", 200).json()["images"]:
+        _world.cluster.call("DELETE", f"/v2/images/{image['id']}", 204)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A user's, empty at first."""
+    path = tmp_path / "home"
+    path.mkdir()
+    return path
+
+
+def succeeded(world: World, image_id: str) -> None:
+    assert world.cluster.ended(image_id)["status"] == "success", world.cluster.trouble()
+
+
+def own(world: World, who: Person, name: str) -> str:
+    """A private image with data, which somebody has imported; returns its id."""
+    with world.sdk(who) as image:
+        made = image.create_image(name, disk_format="raw", container_format="bare", visibility="private")
+        raise_from_response(image.import_image(made, method="web-download", uri=world.uri))
+        succeeded(world, made.id)
+    return str(made.id)
+
+
+def test_a_member_with_glance(world: World, home: Path, tmp_path: Path) -> None:
+    """Given a member of a project, when it imports by `glance`, then it sees, downloads and deletes its image."""
+    glance = world.glance(ANN, home)
+    words = ("--import-method", "web-download", "--uri", world.uri, "--stores", "a,b", *FORMATS)
+    image_id = glance("image-create-via-import", "--name", "g", *words).properties["id"]
+    succeeded(world, image_id)
+    assert glance("image-show", image_id).properties["stores"] == "a,b"
+    assert glance("image-list").rows == [{"ID": image_id, "Name": "g"}]
+    glance("image-download", image_id, "--file", str(tmp_path / "saved"))
+    assert (tmp_path / "saved").read_bytes() == DATA
+    glance("image-delete", image_id)
+    assert glance("image-list").rows == []
+
+
+def test_a_member_with_openstack(world: World, home: Path) -> None:
+    """Given a member of a project, when it imports by `openstack`, then it sees and deletes its image."""
+    openstack = world.openstack(ANN, home, "/v2")
+    image_id = openstack("image", "create", *FORMATS, *AS_JSON, "o").json["id"]
+    openstack("image", "import", "--method", "web-download", "--uri", world.uri, "--store", "b", "--", "o")
+    succeeded(world, image_id)
+    shown = openstack("image", "show", *AS_JSON, "o").json
+    assert (shown["status"], shown["properties"]["stores"]) == ("active", "b")
+    openstack("image", "delete", "o")
+    assert openstack("image", "list", *AS_JSON).json == []
+
+
+def test_a_member_with_the_sdk(world: World) -> None:
+    """Given a member of a project, when a program of its imports, then it waits for the image, and deletes it."""
+    with world.sdk(ANN) as image:
+        made = image.create_image("s", disk_format="raw", container_format="bare")
+        raise_from_response(image.import_image(made, method="web-download", uri=world.uri, stores=["a"]))
+        done = image.wait_for_status(made, "active", failures=["killed"], interval=1, wait=90)
+        assert done.hash_value == hashlib.sha512(DATA).hexdigest()
+        (task,) = image.image_tasks(made)
+        assert (task.status, task.request_id) == ("success", task.request_id)
+        image.delete_image(done)
+        assert list(image.images()) == []
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_either_spelling_of_the_endpoint(world: World, home: Path, suffix: str) -> None:
+    """Given an endpoint with or without /v2 at its end, then every client finds the service there."""
+    for command, words in ((world.glance, ("image-list",)), (world.openstack, ("image", "list"))):
+        assert command(ANN, home, suffix)(*words).status == 0
+    with world.sdk(ANN, suffix) as image:
+        assert list(image.images()) == []
+        assert image.get_import_info().import_methods["value"]
+
+
+def test_who_sees_a_private_image(world: World, home: Path) -> None:
+    """Given a private image of a project, then its members, readers and the administrator see it, and nobody else does,
+    by whatever client.
+    """
+    image_id = own(world, ANN, "mine")
+    for who in (ANN, RITA, ADMIN):
+        with world.sdk(who) as image:
+            assert [(one.id, one.visibility) for one in image.images()] == [(image_id, "private")]
+            assert image.download_image(image_id).content == DATA
+    with world.sdk(BOB) as image:
+        assert list(image.images()) == []
+        with pytest.raises(NotFoundException, match=f"No image found with ID {image_id}"):
+            image.get_image(image_id)
+        with pytest.raises(HttpException) as refused:
+            raise_from_response(image.import_image(image_id, method="web-download", uri=world.uri))
+        assert refused.value.status_code == 404
+    said = world.glance(BOB, home)("image-delete", image_id, status=1)
+    assert f"No image with an ID of '{image_id}' exists" in said.out + said.err
+    assert "No Image found" in world.openstack(BOB, home)("image", "show", image_id, status=1).err
+    assert world.cluster.image(image_id)["status"] == "active"
+
+
+def test_a_wrong_password(world: World, home: Path) -> None:
+    """Given a password that is wrong, then each client says that, and not something else."""
+    said = world.openstack(STRANGER, home)("image", "list", status=1)
+    assert world.refusal in said.err
+    assert "401" in said.err
+    said = world.glance(STRANGER, home)("image-list", status=1)
+    assert world.refusal in said.err or "Invalid OpenStack Identity credentials" in said.err
+    with pytest.raises((HttpException, Unauthorized), match=world.refusal), world.sdk(STRANGER) as image:
+        list(image.images())
+
+
+def test_a_refusal_names_its_reason(world: World, home: Path) -> None:
+    """Given a member who wants what is for administrators, then each client says so, and it does not happen."""
+    said = world.openstack(ANN, home)("image", "create", "--public", *FORMATS, "p", status=1)
+    assert "'visibility' public is for administrators" in said.err
+    said = world.glance(ANN, home)("image-create", "--visibility", "public", *FORMATS, status=1)
+    assert "'visibility' public is for administrators" in said.err
+    assert world.openstack(ADMIN, home)("image", "list", *AS_JSON).json == []
