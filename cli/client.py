@@ -1,8 +1,9 @@
 """The service as its client commands see it: HTTP in, dictionaries out, and one sentence for whatever goes wrong."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 import requests
 
@@ -11,26 +12,43 @@ from cli.errors import Answered, ClientError, NoAnswer
 
 CHUNK = 1 << 20
 
+UPLOAD_PATIENCE = 600.0
+"""Seconds for which a service may take nothing of an upload, or keep us waiting after its last byte: stores sync."""
+
 Json = dict[str, Any]
 
 
 class Client:
-    """The service at `url`, with or without `/v2` at its end. Raises `ClientError` only."""
+    """The service at `url`, with or without `/v2` at its end. Raises `ClientError` only.
 
-    def __init__(self, url: str, *, timeout: float = 30.0) -> None:
-        self.url = url.rstrip("/").removesuffix("/v2")
-        if urlsplit(self.url).scheme not in ("http", "https"):
+    `http://user:password@host` is how a service with passwords is asked, `token` what one with a Keystone wants. The
+    password is not in `url` afterwards, so that nothing shows it.
+    """
+
+    def __init__(self, url: str, *, token: str = "", timeout: float = 30.0) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
             raise ClientError(f"{url} is no address of a service; it looks like http://127.0.0.1:9292")
+        self.url = _base(url)
         self._timeout = timeout
         self._session = requests.Session()
+        if parts.username is not None:
+            # The bytes of UTF-8, in the disguise in which they pass through requests.
+            user, password = (
+                unquote_to_bytes(word or "").decode("latin-1") for word in (parts.username, parts.password)
+            )
+            self._session.auth = (user, password)
+        if token:
+            self._session.headers["X-Auth-Token"] = token
         # A proxy cannot reach what listens on this machine only.
         self._session.trust_env = not is_loopback(urlsplit(self.url).hostname or "")
         self._session.headers["Accept"] = "application/json"
 
-    def look_again(self, image_id: str) -> str:
-        """The command that shows an image's import, for the same service."""
-        where = "" if self.url == DEFAULT_URL else f" --url {self.url}"
-        return f"tranship watch {image_id}{where}"
+    def typed(self, command: str) -> str:
+        """What to type for a client command to the same service, in the same environment."""
+        unsaid = _base(os.environ.get("TRANSHIP_URL") or DEFAULT_URL)
+        where = "" if self.url == unsaid else f" --url {self.url}"
+        return f"tranship {command}{where}"
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -41,8 +59,18 @@ class Client:
         return self._json("POST", "/v2/images", attributes)
 
     def start_import(self, image_id: str, body: Json) -> None:
-        """Ask for an import into a queued image; it is on record when this returns."""
+        """Ask for an import of any method; it is on record when this returns."""
         self._ask("POST", f"{_image(image_id)}/import", json=body)
+
+    def stage(self, image_id: str, chunks: Iterable[bytes], size: int | None) -> None:
+        """Upload data to be imported later. `size` announces how many bytes come; None is a body in chunks.
+
+        What `chunks` raises passes through, and the connection is closed on what was sent.
+        """
+        headers = {"Content-Type": "application/octet-stream"}
+        if size is not None:
+            headers["x-openstack-image-size"] = str(size)
+        self._ask("PUT", f"{_image(image_id)}/stage", UPLOAD_PATIENCE, data=_Body(chunks, size), headers=headers)
 
     def progress(self, image_id: str) -> Json:
         """How far the image's newest import is."""
@@ -80,9 +108,16 @@ class Client:
         """Delete an image and its data."""
         self._ask("DELETE", _image(image_id))
 
-    def data(self, image_id: str) -> Iterator[bytes]:
-        """The image's data in chunks, the first of which is waited for here. An answer cut short raises `NoAnswer`."""
-        answer = self._ask("GET", f"{_image(image_id)}/file", stream=True)
+    def delete_from_store(self, image_id: str, store: str) -> None:
+        """Delete an image's data from one store."""
+        self._ask("DELETE", f"/v2/stores/{quote(store, safe='')}/{quote(image_id, safe='')}")
+
+    def data(self, image_id: str, *, prefer: str | None = None) -> Iterator[bytes]:
+        """The image's data in chunks, the first of which is waited for here. An answer cut short raises `NoAnswer`.
+
+        The service reads it from the store `prefer` if it can.
+        """
+        answer = self._ask("GET", f"{_image(image_id)}/file", stream=True, params={"prefer": prefer})
         return self._chunks(answer)
 
     def _chunks(self, answer: requests.Response) -> Iterator[bytes]:
@@ -100,13 +135,14 @@ class Client:
             raise ClientError(f"{self.url}{path} answered {answer.status_code}, but not with JSON") from error
         return found
 
-    def _ask(self, method: str, path: str, **options: Any) -> requests.Response:
+    def _ask(self, method: str, path: str, timeout: float | None = None, **options: Any) -> requests.Response:
+        timeout = timeout or self._timeout
         try:
-            answer = self._session.request(method, self.url + path, timeout=self._timeout, **options)
+            answer = self._session.request(method, self.url + path, timeout=timeout, **options)
         except requests.ConnectionError as error:
             raise NoAnswer(f"{self.url} does not answer: {_cause(error)}") from error
         except requests.Timeout as error:
-            raise NoAnswer(f"{self.url} did not answer within {self._timeout:g} s") from error
+            raise NoAnswer(f"{self.url} did not answer within {timeout:g} s") from error
         except requests.RequestException as error:
             raise ClientError(f"{self.url}: {error}") from error
         if not answer.ok:
@@ -114,6 +150,24 @@ class Client:
                 said = f"{self.url} answered {answer.status_code} {answer.reason}"
                 raise Answered(f"{said}: {_message(answer)}".removesuffix(": "), answer.status_code)
         return answer
+
+
+class _Body:
+    """Chunks with a length, which requests announces; without one it sends them as they come (RFC 9112 §7.1)."""
+
+    def __init__(self, chunks: Iterable[bytes], size: int | None) -> None:
+        self._chunks = chunks
+        if size is not None:
+            self.len = size
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._chunks)
+
+
+def _base(url: str) -> str:
+    """The address without the version, and without user and password."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/").removesuffix("/v2")
 
 
 def _image(image_id: str) -> str:

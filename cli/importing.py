@@ -1,16 +1,20 @@
-"""`tranship import` and `tranship watch`: from the command line to the last word on an import."""
+"""`tranship import`, `copy` and `watch`: from the command line to the last word on an import."""
 
+import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote
 
 from rich.console import Console
 
 from cli import words
 from cli.client import Client, Json
 from cli.errors import ClientError, NoAnswer
+from cli.origins import Data, Local, Origin, is_address
 from cli.progress import shown_on
+from cli.uploading import upload
 from cli.watch import Snapshot, watch
 
 SUCCESS, FAILURE, INTERRUPTED = 0, 1, 3
@@ -21,14 +25,30 @@ _FORMATS = {".qcow2": "qcow2", ".iso": "iso", ".vmdk": "vmdk", ".vhd": "vhd", ".
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """An import as the command line names it."""
+class Targets:
+    """The stores of an import or a copy; without any, the service chooses."""
 
-    uri: str
-    name: str | None = None
     stores: tuple[str, ...] = ()
     all_stores: bool = False
     allow_failure: bool = False
+
+    def body(self, method: Json) -> Json:
+        """The body that asks for it (http-api §6.1)."""
+        body: Json = {"method": method, "all_stores_must_succeed": not self.allow_failure}
+        if self.stores:
+            body["stores"] = list(self.stores)
+        if self.all_stores:
+            body["all_stores"] = True
+        return body
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An import as the command line names it."""
+
+    origin: Origin
+    targets: Targets = Targets()
+    name: str | None = None
     disk_format: str | None = None
     container_format: str = "bare"
     image_id: str | None = None
@@ -37,7 +57,7 @@ class Wanted:
 
     def attributes(self) -> Json:
         """The body that makes the image."""
-        stem = _stem(self.uri)
+        stem = _stem(self.origin.name)
         return {
             "name": self.name or stem.name or None,
             "disk_format": self.disk_format or _FORMATS.get(stem.suffix.lower(), "raw"),
@@ -45,31 +65,59 @@ class Wanted:
         }
 
     def body(self) -> Json:
-        """The body that asks for the import (http-api §6.1)."""
-        method = {"name": "web-download", "uri": self.uri, "checksum": self.checksum, "checksum_of": self.checksum_of}
-        body: Json = {"method": {name: value for name, value in method.items() if value is not None}}
-        if self.stores:
-            body["stores"] = list(self.stores)
-        if self.all_stores:
-            body["all_stores"] = True
-        body["all_stores_must_succeed"] = not self.allow_failure
-        return body
+        """The body that asks for the import."""
+        asked = {"checksum": self._checksum(), "checksum_of": self.checksum_of}
+        return self.targets.body(self.origin.method() | {k: v for k, v in asked.items() if v is not None})
+
+    def _checksum(self) -> str | None:
+        """As given; but in a file of sums without #NAME the service can look up addresses only, not uploaded files."""
+        if self.checksum is None or not isinstance(self.origin, Local) or not self.origin.name:
+            return self.checksum
+        named = "#" in self.checksum or not is_address(self.checksum)
+        return self.checksum if named else f"{self.checksum}#{quote(os.fsencode(self.origin.name))}"
 
 
-def start(client: Client, wanted: Wanted) -> str:
-    """Make the image, unless one is named, and ask for its import; returns the image's id. Raises `ClientError`."""
-    if wanted.image_id is not None:
-        client.start_import(wanted.image_id, wanted.body())
-        return wanted.image_id
-    image_id: str = client.create_image(wanted.attributes())["id"]
+class UploadKept(ClientError):
+    """An upload came whole, but its import is not on record: the data waits to be asked for again."""
+
+
+def start(client: Client, wanted: Wanted, out: Console) -> str:
+    """Make the image, unless one is named, upload what is here, and ask for the import; returns the image's id.
+
+    Nobody wants an image that was only made for what comes to nothing: it is deleted again, also on Ctrl-C. Raises
+    `UploadKept`, any other `ClientError`, and `Refused` before the service is asked for anything.
+    """
+    with wanted.origin.opened() as data:
+        if wanted.image_id is not None:
+            _bring(client, wanted.image_id, wanted, data, out)
+            return wanted.image_id
+        image_id: str = client.create_image(wanted.attributes())["id"]
+        try:
+            _bring(client, image_id, wanted, data, out)
+        except BaseException as failure:
+            if not isinstance(failure, UploadKept) and not _deleted(client, image_id):
+                failure.add_note(f"The empty image {image_id} is left behind.")
+            raise
+    return image_id
+
+
+def _bring(client: Client, image_id: str, wanted: Wanted, data: Data | None, out: Console) -> None:
+    if data is None:
+        client.start_import(image_id, wanted.body())
+        return
+    try:
+        upload(client, image_id, data, out)
+    except KeyboardInterrupt:
+        raise ClientError("interrupted; nothing of the upload is kept.") from None
     try:
         client.start_import(image_id, wanted.body())
     except ClientError as refusal:
-        # Nobody wants an image that was only made for an import that is refused.
-        if not _deleted(client, image_id):
-            refusal.add_note(f"The empty image {image_id} is left behind.")
-        raise
-    return image_id
+        raise UploadKept(f"{refusal.message} {_kept(client, image_id)}") from refusal
+
+
+def copy(client: Client, image_id: str, targets: Targets) -> None:
+    """Ask for copies of an active image in more stores. Raises `ClientError`."""
+    client.start_import(image_id, targets.body({"name": "copy-image"}))
 
 
 def follow(client: Client, image_id: str, out: Console, err: Console, *, outlives_us: bool = True) -> int:
@@ -82,11 +130,11 @@ def follow(client: Client, image_id: str, out: Console, err: Console, *, outlive
         with shown_on(out) as view:
             last = watch(client, image_id, view)
     except KeyboardInterrupt:
-        goes_on = f"The import goes on. To look again: {client.look_again(image_id)}"
+        goes_on = f"The import goes on. To look again: {client.typed(f'watch {image_id}')}"
         _say(err, goes_on if outlives_us else "Interrupted.")
         return INTERRUPTED
     except NoAnswer as error:
-        _say(err, f"{error.message}. The import may go on. To look again: {client.look_again(image_id)}")
+        _say(err, f"{error.message}. The import may go on. To look again: {client.typed(f'watch {image_id}')}")
         return INTERRUPTED
     if last.status == "success":
         _say(out, f"{last.message} Watched for {words.duration(time.monotonic() - began)}.")
@@ -94,6 +142,9 @@ def follow(client: Client, image_id: str, out: Console, err: Console, *, outlive
         return SUCCESS
     _say(err, f"The import failed: {last.message}")
     _say_reasons(err, last, unless=last.message)
+    with suppress(ClientError):
+        if client.image(image_id)["status"] == "uploading":
+            _say(err, _kept(client, image_id))
     return FAILURE
 
 
@@ -107,9 +158,13 @@ def _say(to: Console, text: str) -> None:
     to.print(text, markup=False, soft_wrap=True)
 
 
-def _stem(uri: str) -> PurePosixPath:
+def _kept(client: Client, image_id: str) -> str:
+    again, away = client.typed(f"import --image {image_id}"), client.typed(f"delete {image_id}")
+    return f"The upload is kept. To import it: {again}; to throw it away: {away}"
+
+
+def _stem(name: str) -> PurePosixPath:
     """The file's name without the ending of a compression."""
-    name = PurePosixPath(unquote(urlsplit(uri).path)).name
     for ending in _COMPRESSION:
         name = name.removesuffix(ending)
     return PurePosixPath(name)

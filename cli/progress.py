@@ -29,27 +29,27 @@ class Line:
     state: str = ""
 
 
-def lines(now: Snapshot) -> list[Line]:
-    """The bars of a snapshot: the source first, then every store in the order of the request."""
-    source = Line(SOURCE, now.done, now.total)
+def lines(now: Snapshot, source: str = SOURCE) -> list[Line]:
+    """The bars of a snapshot: the source, under that name, then every store in the order of the request."""
+    first = Line(source, now.done, now.total)
     stores = [Line(s.id, s.done, now.store_total(s), now.expanding and not now.ended, s.state) for s in now.stores]
-    return [source, *stores]
+    return [first, *stores]
 
 
 @contextmanager
-def shown_on(console: Console) -> Iterator[View]:
-    """The view that fits the console."""
+def shown_on(console: Console, source: str = SOURCE) -> Iterator[View]:
+    """The view that fits the console; `source` is what its first bar is called."""
     if not console.is_terminal:
         yield PlainView(console)
         return
     with _bars(console) as progress:
-        yield TerminalView(progress)
+        yield TerminalView(progress, source=source)
 
 
 def _bars(console: Console) -> Progress:
     return Progress(
         TextColumn("  {task.description}"),
-        BarColumn(bar_width=28),
+        BarColumn(bar_width=28 if console.width >= 96 else 14),
         TextColumn("{task.fields[amount]}", style="progress.download"),
         TextColumn("{task.fields[rate]}", style="progress.data.speed"),
         TextColumn("{task.fields[note]}"),
@@ -64,6 +64,7 @@ class TerminalView:
 
     progress: Progress
     clock: Callable[[], float] = time.monotonic
+    source: str = SOURCE
     _bars: dict[str, TaskID] = field(default_factory=dict)
     _paces: dict[str, Pace] = field(default_factory=dict)
     _said: str = ""
@@ -71,7 +72,7 @@ class TerminalView:
     def show(self, now: Snapshot) -> None:
         """Draw the snapshot; a message about a failed attempt stays above the bars."""
         at = self.clock()
-        for line in lines(now):
+        for line in lines(now, self.source):
             pace = self._paces.setdefault(line.name, Pace())
             pace.saw(line.done, at)
             self._draw(line, pace, at, now)
@@ -90,13 +91,9 @@ class TerminalView:
 
     def _draw(self, line: Line, pace: Pace, at: float, now: Snapshot) -> None:
         ended = now.ended or line.state in _MARKS
-        if line.name == SOURCE and not line.state:
-            note = now.phase if not now.ended else ""
-        else:
-            note = _MARKS.get(line.state, line.state)
-        remaining = None if ended else pace.left(line.total, at)
-        if remaining is not None and now.phase == "downloading":
-            note = f"{note}, {words.left(remaining)}"
+        note = _MARKS.get(line.state, line.state) or ("" if now.ended else now.phase)
+        if not ended and (left := _left(now, pace, line.total, at)):
+            note = f"{note}, {left}"
         if line.name not in self._bars:
             self._bars[line.name] = self.progress.add_task(line.name, total=None, amount="", rate="", note="")
         self.progress.update(
@@ -141,15 +138,20 @@ class PlainView:
             self._print(f"{reason}; waiting")
 
     def _line(self, now: Snapshot, at: float) -> str:
-        rate, left = self._pace.rate(at), self._pace.left(now.total, at)
         parts = [f"{now.phase}:", words.amount(now.done, now.total)] if now.done else [now.phase]
-        told = [text for text in (words.rate(rate), words.left(left)) if text]
+        told = [text for text in (words.rate(self._pace.rate(at)), _left(now, self._pace, now.total, at)) if text]
         stores = [f"{store.id} {store.state} {words.size(store.done)}" for store in now.stores]
-        said = retried(now)
-        return "; ".join([", ".join([" ".join(parts), *told]), ", ".join(stores), *([said] if said else [])])
+        said = (", ".join([" ".join(parts), *told]), ", ".join(stores), retried(now))
+        return "; ".join(part for part in said if part)
 
     def _print(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _left(now: Snapshot, pace: Pace, total: int | None, at: float) -> str:
+    """How long it takes until `total` bytes have moved; nothing once they have, or while none move."""
+    left = pace.left(total, at)
+    return words.left(left) if left and not now.phase.startswith("waiting") else ""
 
 
 def retried(now: Snapshot) -> str:

@@ -1,9 +1,9 @@
-"""Images, tasks and stores as tables: with lines on a terminal, plain columns without one."""
+"""Images, tasks and stores as tables: plain columns, with colours on a terminal."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +20,8 @@ _FIRST = (
 ).split()
 _LINKS = ("self", "file", "schema")
 _SIZES = ("size", "virtual_size")
+_FOLDED = ("name", "stores", "message", "reason", "description")
+_ENDS = ("success", "failure")
 
 _COLOURS = {
     "active": "green",
@@ -50,14 +52,14 @@ def image(to: Console, shown: Json) -> None:
 
 def images(to: Console, shown: Iterable[Json]) -> None:
     """One line for each image."""
-    table = _table(to, "id", "name", "status", "format", "size", "stores")
+    table = _table(to, "id", "name", "status", "size", "stores")
     for found in shown:
+        size = found.get("size")
         table.add_row(
             found["id"],
             found.get("name") or "",
             _coloured(found["status"]),
-            found.get("disk_format") or "",
-            _bytes(found.get("size")),
+            "" if size is None else words.size(size),
             found.get("stores", ""),
         )
     _print(to, table)
@@ -65,10 +67,10 @@ def images(to: Console, shown: Iterable[Json]) -> None:
 
 def tasks(to: Console, shown: Sequence[Json]) -> None:
     """One line for each task."""
-    table = _table(to, "id", "status", "created", "updated", "message")
+    table = _table(to, "asked for", "took", "status", "message")
     for found in shown:
-        times = (found["created_at"], found["updated_at"])
-        table.add_row(found["id"], _coloured(found["status"]), *map(_time, times), found["message"])
+        ended = found["updated_at"] if found["status"] in _ENDS else None
+        table.add_row(*_times(found["created_at"], ended), _coloured(found["status"]), found["message"])
     _print(to, table)
 
 
@@ -78,11 +80,12 @@ def attempts(to: Console, shown: Json) -> None:
     for store in shown["stores"]:
         table.add_row(store["store"], _coloured(store["state"]), words.size(store["bytes_done"]), store["reason"])
     _print(to, table)
-    table = _table(to, "step", "attempt", "outcome", "began", "ended", "message")
+    to.print()
+    table = _table(to, "began", "took", "step", "attempt", "outcome", "message")
     for found in shown["attempts"]:
-        times = (found["started_at"], found["ended_at"])
+        times = _times(found["started_at"], found["ended_at"])
         outcome = found["outcome"].replace("_", " ")
-        table.add_row(found["step"], str(found["number"]), outcome, *map(_time, times), found["message"])
+        table.add_row(*times, found["step"], str(found["number"]), outcome, found["message"])
     _print(to, table)
 
 
@@ -105,10 +108,10 @@ def _facts(to: Console, rows: Iterable[tuple[str, str | Text]]) -> None:
 
 
 def _table(to: Console, *headings: str) -> Table:
-    box = SIMPLE_HEAD if to.is_terminal else None
-    table = Table(box=box, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold" if to.is_terminal else "")
+    """On a narrow terminal only what people have written, and lists, is folded."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold" if to.is_terminal else "")
     for heading in headings:
-        table.add_column(heading, no_wrap=heading == "id", overflow="fold")
+        table.add_column(heading, no_wrap=heading not in _FOLDED, overflow="fold")
     return table
 
 
@@ -142,6 +145,11 @@ def _coloured(word: str) -> Text:
     return Text(word, style=_COLOURS.get(word, ""))
 
 
-def _time(text: str | None) -> str:
-    """`2026-11-22T10:00:00.000000` and `…Z` without what nobody reads."""
-    return "" if text is None else text.partition(".")[0].rstrip("Z").replace("T", " ")
+def _times(began: str, ended: str | None) -> tuple[str, str]:
+    """When it began, and how long it took if it has ended: `2026-11-22T10:00:00Z` is more than people read."""
+    first = datetime.fromisoformat(began)
+    took = ""
+    if ended is not None:
+        seconds = (datetime.fromisoformat(ended) - first).total_seconds()
+        took = words.duration(round(seconds)).replace(".0 s", " s") if seconds >= 0.5 else "< 1 s"
+    return f"{first:%Y-%m-%d %H:%M:%S}", took

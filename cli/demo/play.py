@@ -1,39 +1,54 @@
-"""The demonstration, act by act: a disk, a service, an import into two stores, the proof, and what is there then."""
+"""The demonstration, act by act: a disk, a service, an import from a URL and one of a file, a copy, and the proof.
+
+Whatever is printed behind a `$` is what is run, word by word, and what anybody could type.
+"""
 
 import gzip
 import hashlib
+import os
+import shlex
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from cli import importing, show, words
+from cli import commands, main, show, words
 from cli.client import Client
 from cli.demo.disk import MIB, make_disk
-from cli.demo.service import running
+from cli.demo.service import SERVE, running
 from cli.demo.source import serving
 from cli.errors import ClientError
 
-SECONDS = 4.0
+SECONDS = 3.0
 """How long the transfer of our own disk takes: the source is slowed down so that there is something to see."""
 
-STORES = ("a", "b")
+STORES, THIRD = ("a", "b"), "c"
+
+DISK, SECOND = "disk.img", "second.img"
+"""The disks that we make."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the image comes from, and the sha512 of the disk if we made it."""
+    """Where the first image comes from, with what has to be said of it on the command line; `disk` if we made it."""
 
     uri: str
-    sha512: str | None = None
-    name: str | None = None
-    disk_format: str | None = None
+    options: tuple[str, ...] = ()
+    disk: Path | None = None
+
+
+class _Ended(Exception):
+    """A command ended with another status than 0, and so the demonstration ends too."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 def play(
@@ -43,93 +58,117 @@ def play(
 
     Our own disk has `size` bytes, and its transfer takes about so many `seconds`.
     """
-    out, began = show.console(), time.monotonic()
+    out, began, status = show.console(), time.monotonic(), 0
     with tempfile.TemporaryDirectory(prefix="tranship-demo-") as place:
         directory = Path(place)
-        given = Source(uri, disk_format=disk_format) if uri else None
-        with _given(given) if given else _made(out, directory, size, seconds) as source:
-            status = _import(out, directory, source)
-    if status == importing.SUCCESS:
+        with _given(uri, disk_format) if uri else _made(out, directory, size, seconds) as source:
+            status = _served(out, directory, source)
+    if not status:
         out.print(f"\n[bold green]Done[/] in {words.duration(time.monotonic() - began)}; nothing is left behind.")
     return status
 
 
 @contextmanager
-def _given(source: Source) -> Iterator[Source]:
-    yield source
+def _given(uri: str, disk_format: str | None) -> Iterator[Source]:
+    yield Source(uri, ("--disk-format", disk_format) if disk_format else ())
 
 
 @contextmanager
 def _made(out: Console, directory: Path, size: int, seconds: float) -> Iterator[Source]:
     _act(out, "A disk image")
-    disk, packed = directory / "disk.img", directory / "disk.img.gz"
+    disk, packed = directory / DISK, directory / f"{DISK}.gz"
     make_disk(disk, size)
-    with disk.open("rb") as plain:
-        sha512 = hashlib.file_digest(plain, "sha512").hexdigest()
-        plain.seek(0)
-        with gzip.open(packed, "wb", compresslevel=1) as compressed:
-            shutil.copyfileobj(plain, compressed, 1 << 20)
+    with disk.open("rb") as plain, gzip.open(packed, "wb", compresslevel=1) as compressed:
+        shutil.copyfileobj(plain, compressed, 1 << 20)
     smaller = packed.stat().st_size
     out.print(f"{words.size(size)}: a GPT partition table and a FAT16 file system; as gzip {words.size(smaller)}")
     with serving(packed, smaller / seconds) as uri:
         out.print(f"served at {uri}, slowed down to {words.rate(smaller / seconds)}")
-        yield Source(uri, sha512, "demo", "raw")
+        yield Source(uri, disk=disk)
 
 
-def _import(out: Console, directory: Path, source: Source) -> int:
-    _act(out, "The service")
+def _served(out: Console, directory: Path, source: Source) -> int:
+    """All that needs the service; returns the exit status of the command that failed, or 0."""
+    _act(out, "The service: API, worker, database and three stores in one place")
+    status = 0
     with running(directory, _configuration(source.uri)) as service:
-        _command(out, "tranship serve --port 0 --config-file tranship.conf --data …")
-        out.print(f"ready {service.url}: API, worker, database and three stores in one place")
+        _line(out, "cd", str(directory))
+        _line(out, "tranship", *SERVE)
+        out.print(f"ready {service.url}")
+        _line(out, "export", f"TRANSHIP_URL={service.url}")
         client = Client(service.url)
-
-        _act(out, "The import")
-        wanted = importing.Wanted(source.uri, source.name, STORES, disk_format=source.disk_format)
-        named = f" --name {source.name}" if source.name else ""
-        _command(out, f"tranship import {source.uri}{named} {' '.join(f'--store {id}' for id in STORES)} --watch")
-        image_id = importing.start(client, wanted)
-        out.print(f"image {image_id}")
-        status = importing.follow(client, image_id, out, show.console(stderr=True), outlives_us=False)
-        if status == importing.SUCCESS:
-            _prove(out, client, image_id, source.sha512)
-            _tell(out, client, image_id)
+        try:
+            with chdir(directory), _telling(service.url):
+                _play(out, client, source)
+        except _Ended as ended:
+            status = ended.status
+        finally:
+            client.close()
         _act(out, "The end")
-        client.close()
         out.print(f"SIGTERM; the service ended in {words.duration(service.stop())} with exit status 0")
     return status
 
 
-def _prove(out: Console, client: Client, image_id: str, original: str | None) -> None:
-    """Download, hash, compare. Raises `ClientError`."""
+def _play(out: Console, client: Client, source: Source) -> None:
+    """The commands, in the directory of the demonstration. Raises `_Ended` and `ClientError`."""
+    _type(out, "stores")
+
+    _act(out, "An import from a URL, into two stores at once")
+    into = [word for store in STORES for word in ("--store", store)]
+    _type(out, "import", source.uri, *source.options, *into, "--watch")
+    first = _newest(client)
+
+    _act(out, "An import of a file: uploaded first, then the same")
+    make_disk(Path(SECOND), 16 * MIB)
+    _type(out, "import", SECOND, "--watch")
+    second = _newest(client)
+
+    _act(out, "A copy into the third store; the image stays active")
+    _type(out, "copy", first, "--store", THIRD)
+    _type(out, "list")
+    _type(out, "watch", first)
+
     _act(out, "The proof")
-    image = client.image(image_id)
-    algorithm, recorded = image["os_hash_algo"], image["os_hash_value"]
-    digest, size = hashlib.new(algorithm, usedforsecurity=False), 0
-    for chunk in client.data(image_id):
-        digest.update(chunk)
-        size += len(chunk)
-    hashes = {f"downloaded, {words.size(size)}": digest.hexdigest(), "os_hash_value": recorded}
-    if original is not None:
-        hashes["the disk we made"] = original
-    for name, value in hashes.items():
-        out.print(f"{algorithm} {value[:16]}…{value[-16:]}  {name}")
-    if len(set(hashes.values())) != 1:
-        raise ClientError("the hashes differ")
-    out.print("[green]all equal[/]")
+    _type(out, "download", first, f"from-{THIRD}.img", "--prefer", THIRD)
+    _type(out, "download", second, "again.img")
+    if source.disk is not None:
+        _compare(out, source.disk, Path(f"from-{THIRD}.img"))
+    _compare(out, Path(SECOND), Path("again.img"))
 
-
-def _tell(out: Console, client: Client, image_id: str) -> None:
     _act(out, "What there is now")
-    _command(out, f"tranship show {image_id}")
-    show.image(out, client.image(image_id))
-    out.print()
-    _command(out, "tranship stores")
-    show.stores(out, client.stores())
-    out.print()
-    _command(out, f"tranship tasks {image_id}")
-    show.tasks(out, client.tasks(image_id))
-    out.print()
-    show.attempts(out, client.progress(image_id))
+    _type(out, "list")
+    _type(out, "tasks", first)
+
+
+def _compare(out: Console, made: Path, downloaded: Path) -> None:
+    """Hash both. Raises `ClientError` when they differ."""
+    ours, theirs = _sha512(made), _sha512(downloaded)
+    if ours != theirs:
+        raise ClientError(f"{downloaded.name} is not {made.name}: the hashes differ")
+    out.print(f"sha512 {ours[:16]}…{ours[-16:]}  {made.name}, {downloaded.name}: [green]equal[/]")
+
+
+def _sha512(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha512").hexdigest()
+
+
+def _newest(client: Client) -> str:
+    newest: str = next(client.images(1))["id"]
+    return newest
+
+
+@contextmanager
+def _telling(url: str) -> Iterator[None]:
+    """What `export TRANSHIP_URL=…` does: every command asks our service, and no other."""
+    before = os.environ.get("TRANSHIP_URL")
+    os.environ["TRANSHIP_URL"] = url
+    try:
+        yield
+    finally:
+        del os.environ["TRANSHIP_URL"]
+        if before is not None:
+            os.environ["TRANSHIP_URL"] = before
 
 
 def _configuration(uri: str) -> str:
@@ -153,5 +192,15 @@ def _act(out: Console, title: str) -> None:
     out.print(f"\n[bold]{title}[/]")
 
 
-def _command(out: Console, line: str) -> None:
-    out.print(f"$ {line}", style="dim", markup=False, soft_wrap=True)
+def _type(out: Console, *line: str) -> None:
+    """Print a command of `tranship` as one would type it, and run it. Raises `_Ended` and `ClientError`."""
+    _line(out, "tranship", *line)
+    try:
+        main.cli.main([*line], prog_name="tranship", standalone_mode=False, obj=commands.ENDS_WITH_US)
+    except SystemExit as ended:
+        if ended.code:
+            raise _Ended(int(ended.code)) from None
+
+
+def _line(out: Console, *line: str) -> None:
+    out.print(f"$ {shlex.join(line)}", style="dim", markup=False, soft_wrap=True)

@@ -14,6 +14,9 @@ from cli.errors import ClientError
 
 ENDS_WITHIN = 5.0
 
+SERVE = ("serve", "--port", "0", "--config-file", "tranship.conf", "--data", "data")
+"""What to type after `tranship` in the directory of the demonstration."""
+
 
 @dataclass
 class Service:
@@ -38,13 +41,18 @@ class Service:
 @contextmanager
 def running(directory: Path, configuration: str) -> Iterator[Service]:
     """Start the service with `configuration` (INI text) and all its state under `directory`; it is gone at the end."""
-    config, log = directory / "tranship.conf", directory / "service.log"
-    config.write_text(configuration)
-    command = [sys.executable, "-P", "-m", "cli", "serve", "--port", "0", "--config-file", str(config)]
-    command += ["--data", str(directory / "data")]
+    log = directory / "service.log"
+    (directory / "tranship.conf").write_text(configuration)
     with (
         log.open("w") as err,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True, env=_environment()) as process,
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "cli", *SERVE],
+            stdout=subprocess.PIPE,
+            stderr=err,
+            text=True,
+            cwd=directory,
+            env=_environment(),
+        ) as process,
     ):
         try:
             assert process.stdout is not None

@@ -80,12 +80,10 @@ def download(service: Service, image: str) -> object:
 
 
 @pytest.mark.parametrize("read", [show, listed, download])
-def test_it_is_learned_by_reading_and_saved_once(
+def test_bug_1886374_it_is_learned_by_reading_and_saved_once(
     before: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Service, str], object]
 ) -> None:
-    """Given two stores with new ids, when an image is read, then it has them, and the next reader writes nothing
-    (bug 1886374).
-    """
+    """Given two stores with new ids, when an image is read, then it has them, and the next reader writes nothing."""
     image = before.active({"one": DATA, "two": DATA})
     after = renamed(before, tmp_path, uno="first", due="second")
     with counted(after, monkeypatch) as writes:

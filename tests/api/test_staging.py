@@ -11,6 +11,7 @@ import falcon
 import pytest
 from falcon import testing
 
+from api.context import Context
 from flows.options import STAGING_STORE
 from flows.staging import Staging
 from stores.errors import StoreDenied, StoreFull, StoreUnavailable
@@ -175,6 +176,20 @@ class TestRefusedAtOnce:
         for name in ("nobody", deleted):
             answer = put(service, name)
             assert (answer.status_code, f"No image found with ID {name}" in answer.text) == (404, True)
+
+    @pytest.mark.parametrize(
+        ("columns", "status"),
+        [({"visibility": "public"}, 403), ({"visibility": "private"}, 404), ({"owner": "mine"}, 204)],
+    )
+    def test_of_another_project(self, service: Service, columns: dict[str, object], status: int) -> None:
+        """Given members of a project, then they stage for its images; what they may not change, or see, stays."""
+
+        def member(_req: falcon.Request, request_id: str) -> Context:
+            return Context("mine", "somebody", frozenset({"member"}), False, request_id)
+
+        image = service.image(**columns)
+        assert put(Service(service.runtime, service.options, member), image).status_code == status
+        assert show(service, image)["status"] == ("uploading" if status == 204 else "queued")
 
     def test_an_image_that_takes_no_data(self, service: Service) -> None:
         """Given an image that is staged, importing or active, then it stays as it is, and the answer says why."""

@@ -1,5 +1,6 @@
 """A service that says what a test wants it to say."""
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterator, Sequence
@@ -8,7 +9,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
+from click.testing import CliRunner, Result
+
 from cli.client import Client
+from cli.main import cli
 
 Answer = tuple[int, str, bytes]
 """Status, content type, body."""
@@ -26,10 +30,14 @@ def refusal(status: int, text: str) -> Answer:
 
 @dataclass
 class FakeService:
-    """Answers by method and path; notes what it was asked. `short` leaves so many bytes of an image's data out."""
+    """Answers by method and path; notes what it was asked: the body is an object if it is JSON, else bytes.
+
+    `headers` are those of the last request of each kind. `short` leaves so many bytes of an image's data out.
+    """
 
     answers: dict[str, Answer] = field(default_factory=dict)
     asked: list[tuple[str, Any]] = field(default_factory=list)
+    headers: dict[str, dict[str, str]] = field(default_factory=dict)
     short: int = 0
     url: str = ""
 
@@ -50,13 +58,56 @@ def fake_service(**answers: Answer) -> Iterator[FakeService]:
             thread.join()
 
 
+IMAGE = {
+    "id": "11111111-1111-1111-1111-111111111111",
+    "name": "debian",
+    "status": "active",
+    "disk_format": "raw",
+    "size": 3 << 20,
+    "stores": "a,b",
+    "os_hash_algo": "sha256",
+    "os_hash_value": hashlib.sha256(b"data").hexdigest(),
+    "self": "/v2/images/x",
+    "tags": ["x", "y"],
+    "zeta": "custom",
+}
+AT = f"/v2/images/{IMAGE['id']}"
+ID = str(IMAGE["id"])
+
+
+def image_answers() -> dict[str, Answer]:
+    """What a service says that knows `IMAGE`, and does all it is asked for."""
+    return {
+        "POST /v2/images": answer(201, IMAGE),
+        f"PUT {AT}/stage": (204, "text/html", b""),
+        f"POST {AT}/import": (202, "text/html", b""),
+        f"GET {AT}/import": answer(200, succeeded() | {"attempts": []}),
+        f"GET {AT}": answer(200, IMAGE),
+        f"DELETE {AT}": (204, "text/html", b""),
+        f"DELETE {AT}/import": (202, "text/html", b""),
+        f"GET {AT}/file": (200, "application/octet-stream", b"data"),
+    }
+
+
+def run(service: FakeService, *words: str, stdin: bytes | None = None) -> Result:
+    """Run a client command against it, in this process."""
+    env = {"TRANSHIP_URL": f"{service.url}/v2/"}
+    return CliRunner().invoke(cli, [*words], input=stdin, env=env, auto_envvar_prefix="TRANSHIP")
+
+
 class _Handler(BaseHTTPRequestHandler):
     service: ClassVar[FakeService]
 
     def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        try:
+            body = self._body()
+        except EOFError:
+            # Nobody waits for an answer.
+            self.close_connection = True
+            return
         path = self.path.partition("?")[0]
-        self.service.asked.append((f"{self.command} {self.path}", json.loads(body) if body else None))
+        self.service.asked.append((f"{self.command} {self.path}", body))
+        self.service.headers[f"{self.command} {path}"] = dict(self.headers)
         status, kind, content = self.service.answers.get(f"{self.command} {path}", refusal(404, "Not here."))
         self.send_response(status)
         self.send_header("Content-Type", kind)
@@ -64,7 +115,26 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content[: len(content) - (self.service.short if path.endswith("/file") else 0)])
 
-    do_GET = do_POST = do_DELETE = _answer  # noqa: N815 - names that http.server gives
+    do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 - names that http.server gives
+
+    def _body(self) -> Any:
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            body = b"".join(self._chunks())
+        else:
+            body = self._read(int(self.headers.get("Content-Length") or 0))
+        return json.loads(body) if self.headers.get("Content-Type") == "application/json" else body or None
+
+    def _chunks(self) -> Iterator[bytes]:
+        while size := int(self.rfile.readline().strip() or b"-1", 16):
+            yield self._read(size)
+            self._read(2)
+        self._read(2)
+
+    def _read(self, count: int) -> bytes:
+        read = self.rfile.read(count) if count >= 0 else b""
+        if len(read) != count:
+            raise EOFError
+        return read
 
     def log_message(self, format: str, *args: object) -> None:
         """A test's output is its own."""

@@ -1,50 +1,13 @@
 """The client commands against a service that says what the test wants."""
 
-import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from cli.main import cli
-from tests.cli.fakes import FakeService, answer, failed, fake_service, refusal, store, succeeded
-
-IMAGE = {
-    "id": "11111111-1111-1111-1111-111111111111",
-    "name": "debian",
-    "status": "active",
-    "disk_format": "raw",
-    "size": 3 << 20,
-    "stores": "a,b",
-    "os_hash_algo": "sha256",
-    "os_hash_value": hashlib.sha256(b"data").hexdigest(),
-    "self": "/v2/images/x",
-    "tags": ["x", "y"],
-    "zeta": "custom",
-}
-AT = f"/v2/images/{IMAGE['id']}"
-ID = str(IMAGE["id"])
-
-
-@pytest.fixture
-def service() -> Iterator[FakeService]:
-    with fake_service() as fake:
-        fake.answers = {
-            "POST /v2/images": answer(201, IMAGE),
-            f"POST {AT}/import": (202, "text/html", b""),
-            f"GET {AT}/import": answer(200, succeeded() | {"attempts": []}),
-            f"GET {AT}": answer(200, IMAGE),
-            f"DELETE {AT}": (204, "text/html", b""),
-            f"DELETE {AT}/import": (202, "text/html", b""),
-            f"GET {AT}/file": (200, "application/octet-stream", b"data"),
-        }
-        yield fake
-
-
-def run(service: FakeService, *words: str) -> Result:
-    return CliRunner().invoke(cli, [*words], env={"TRANSHIP_URL": f"{service.url}/v2/"}, auto_envvar_prefix="TRANSHIP")
+from tests.cli.fakes import AT, ID, IMAGE, FakeService, answer, failed, refusal, run, store, succeeded
 
 
 def test_a_service_without_scheme() -> None:
@@ -150,7 +113,13 @@ def test_list_follows_pages(service: FakeService) -> None:
 
 def test_tasks_and_stores(service: FakeService) -> None:
     """Given tasks and stores, then there is a line for each."""
-    task = {"id": "t1", "status": "success", "created_at": "2026-11-22T10:00:00.5", "updated_at": "", "message": "done"}
+    task = {
+        "id": "t1",
+        "status": "success",
+        "created_at": "2026-11-22T10:00:00.5",
+        "updated_at": "2026-11-22T10:01:01.5",
+        "message": "done",
+    }
     attempt = {
         "step": "transfer",
         "number": 1,
@@ -167,18 +136,75 @@ def test_tasks_and_stores(service: FakeService) -> None:
         ),
     }
     shown = run(service, "tasks", ID).stdout
-    assert "t1  success  2026-11-22 10:00:00" in shown
-    assert "transfer  1        handed back  2026-11-22 10:00:00         stop" in shown
+    assert "2026-11-22 10:00:00  1 min 01 s  success  done" in shown
+    assert "2026-11-22 10:00:00        transfer  1        handed back  stop" in shown
     stores = run(service, "stores").stdout.splitlines()
     assert [line.split() for line in stores[1:]] == [["a", "yes"], ["w", "yes"]]
 
 
+def test_copy(service: FakeService) -> None:
+    """Given an image, then one request asks for its copies; --watch ends as the import does."""
+    result = run(service, "copy", ID, "--store", "b", "--store", "c", "--allow-failure")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == f"On record. To look on: tranship watch {ID}\n"
+    assert run(service, "copy", ID, "--all-stores", "--watch").stdout.startswith("Copied 100 B to a, b.")
+    some, every = (body for what, body in service.asked if what == f"POST {AT}/import")
+    assert some == {"method": {"name": "copy-image"}, "stores": ["b", "c"], "all_stores_must_succeed": False}
+    assert every == {"method": {"name": "copy-image"}, "all_stores": True, "all_stores_must_succeed": True}
+    service.answers[f"GET {AT}/import"] = answer(200, failed("It broke.", [store("c", "undone")]))
+    result = run(service, "copy", ID, "--store", "c", "--watch")
+    assert (result.exit_code, result.stderr) == (1, "The import failed: It broke.\n")
+
+
+def test_a_refused_copy_leaves_the_image_alone(service: FakeService) -> None:
+    """Given that the copy is refused, then the reason is all there is."""
+    service.answers[f"POST {AT}/import"] = refusal(400, "Store a in 'stores' holds the image already.")
+    result = run(service, "copy", ID, "--store", "a", "--watch")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.endswith("400 Bad Request: Store a in 'stores' holds the image already.\n")
+    assert len(service.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["copy", ID], ["copy", ID, "--store", "a", "--all-stores"], ["import", "x", "--store", "a", "--all-stores"]],
+)
+def test_stores_that_make_no_sense(service: FakeService, words: list[str]) -> None:
+    """Given no store to copy into, or some and all, then the service is not asked."""
+    assert run(service, *words).exit_code == 2
+    assert service.asked == []
+
+
+def test_delete_from_a_store(service: FakeService) -> None:
+    """Given stores, then the image is taken out of one after the other, and where it is then is shown."""
+    service.answers |= {f"DELETE /v2/stores/{id}/{ID}": (204, "text/html", b"") for id in "xy"}
+    result = run(service, "delete", ID, "--store", "x", "--store", "y", "--store", "x")
+    assert result.exit_code == 0
+    asked = [what for what, _ in service.asked]
+    assert asked == [f"DELETE /v2/stores/x/{ID}", f"DELETE /v2/stores/y/{ID}", f"GET {AT}"]
+    assert [line.split()[-1] for line in result.stdout.splitlines()] == ["stores", "a,b"]
+
+
+def test_a_store_that_lets_nothing_go(service: FakeService) -> None:
+    """Given that a store refuses, then what was done before is said, and nothing is done after it."""
+    service.answers |= {
+        f"DELETE /v2/stores/x/{ID}": (204, "text/html", b""),
+        f"DELETE /v2/stores/y/{ID}": refusal(403, "It is in one store only."),
+    }
+    result = run(service, "delete", ID, "--store", "x", "--store", "y", "--store", "z")
+    assert (result.exit_code, result.stdout, len(service.asked)) == (1, "", 2)
+    done, refused = result.stderr.splitlines()
+    assert done == f"Image {ID} is not in store x any more."
+    assert refused.endswith("403 Forbidden: It is in one store only.")
+
+
 def test_cancel_and_delete(service: FakeService) -> None:
     """Given an image, then both are one request, and it is said how to look at the same service again."""
-    cancelled = run(service, "cancel", ID)
+    cancelled = CliRunner().invoke(cli, ["cancel", ID, "--url", service.url])
     assert (cancelled.exit_code, f"tranship watch {ID} --url {service.url}" in cancelled.stderr) == (0, True)
+    assert run(service, "cancel", ID).stderr.endswith(f"To look on: tranship watch {ID}\n")
     assert run(service, "delete", ID).exit_code == 0
-    assert [what for what, _ in service.asked] == [f"DELETE {AT}/import", f"DELETE {AT}"]
+    assert [what for what, _ in service.asked] == [f"DELETE {AT}/import"] * 2 + [f"DELETE {AT}"]
 
 
 def test_download(service: FakeService, tmp_path: Path) -> None:
@@ -186,6 +212,10 @@ def test_download(service: FakeService, tmp_path: Path) -> None:
     assert run(service, "download", ID, str(tmp_path / "x")).exit_code == 0
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("x", b"data")]
     assert run(service, "download", ID, "-").stdout == "data"
+    assert run(service, "download", ID, "-", "--prefer", "b").stdout == "data"
+    assert [what for what, _ in service.asked if "/file" in what] == [f"GET {AT}/file"] * 2 + [
+        f"GET {AT}/file?prefer=b"
+    ]
 
 
 @pytest.mark.parametrize("harm", ["cut short", "changed", "unwritable"])

@@ -1,7 +1,7 @@
 """The demonstration: its disk is a disk, its source a web server, and the whole of it works and leaves nothing."""
 
-import hashlib
-import io
+import os
+import shlex
 import struct
 import subprocess
 import tempfile
@@ -12,10 +12,12 @@ import pytest
 import requests
 from oslo_utils.imageutils import format_inspector
 
+from cli import show
 from cli.demo import play
 from cli.demo.disk import MIB, SECTOR, make_disk, sample_files
 from cli.demo.source import serving
 from cli.errors import ClientError
+from tests.cli.fakes import answer, failed, fake_service
 from tests.conftest import installed
 from tests.servers.places import find_program
 
@@ -109,16 +111,31 @@ def test_the_source(tmp_path: Path) -> None:
         assert requests.head(url, timeout=5).headers["Content-Length"] == "100"
 
 
+def typed(out: str) -> list[list[str]]:
+    """The commands that were shown, in words."""
+    return [shlex.split(line.removeprefix("$ ")) for line in out.splitlines() if line.startswith("$ ")]
+
+
 @pytest.mark.e2e
 def test_the_whole_play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Given nothing, when it is played, then all hashes are equal and nothing is left behind."""
+    """Given nothing, or the address and database of another service, when it is played, then two images and a copy are
+    made, all hashes are equal, the other service is not touched and nothing is left behind.
+    """
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("OS_DATABASE__CONNECTION", "postgresql://nobody@127.0.0.1:1/somebody_elses")
+    monkeypatch.setenv("TRANSHIP_URL", "http://127.0.0.1:1")
+    here = Path.cwd()
     assert play.play(size=16 * MIB, seconds=0.5) == 0
     out = capsys.readouterr().out
-    assert "all equal" in out
+    assert [line.rpartition(": ")[2] for line in out.splitlines() if line.startswith("sha512 ")] == ["equal"] * 2
+    listed = [line.split() for line in out.splitlines() if " active " in line]
+    assert [(words[1], words[-1]) for words in listed][-2:] == [("second.img", "a"), ("disk.img", "a,b,c")]
+    assert [words[1] for words in listed] == ["second.img", "disk.img"] * 2, "an image was not active"
     assert "with exit status 0" in out
     assert list(tmp_path.iterdir()) == []
+    assert (os.environ["TRANSHIP_URL"], Path.cwd()) == ("http://127.0.0.1:1", here)
+    names = [words[1] for words in typed(out) if words[0] == "tranship"]
+    assert names == "serve stores import import copy list watch download download list tasks".split()
 
 
 @pytest.mark.e2e
@@ -126,20 +143,37 @@ def test_the_play_of_something_else(tmp_path: Path, capsys: pytest.CaptureFixtur
     """Given a URL, then that is imported; one that cannot be says why, and the status is 1."""
     (tmp_path / "x.raw").write_bytes(b"anything" * 1000)
     with serving(tmp_path / "x.raw", rate=1e9) as url:
-        assert play.play(url) == 0
-        assert hashlib.sha512(b"anything" * 1000).hexdigest()[:16] in capsys.readouterr().out
+        assert play.play(url, "raw") == 0
+        out, err = capsys.readouterr()
+        assert ["tranship", "import", url, *"--disk-format raw --store a --store b --watch".split()] in typed(out)
+        assert "7.8 KiB in from-c.img; its sha512 is the image's" in err
         assert play.play(f"{url}y") == 1
-        assert "404" in capsys.readouterr().err
+        out, err = capsys.readouterr()
+        assert "404" in err
+        assert out.rstrip().endswith("with exit status 0"), "the service was not ended"
 
 
-def test_different_hashes_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given data that is not what was recorded, then the demonstration fails."""
-    from rich.console import Console
+def test_what_is_shown_is_what_is_run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given any words, then the line that is shown is the command that is run, also where a shell needs quotes; and
+    its status ends the demonstration.
+    """
+    with fake_service() as service:
+        service.answers["GET /v2/images"] = answer(200, {"images": []})
+        monkeypatch.setenv("TRANSHIP_URL", service.url)
+        play._type(show.console(), "list", "--name", "a b$[red]")
+        assert service.asked == [("GET /v2/images?limit=25&name=a+b%24%5Bred%5D", None)]
+        assert capsys.readouterr().out.splitlines()[0] == "$ tranship list --name 'a b$[red]'"
+        service.answers["GET /v2/images/i/import"] = answer(200, failed("It broke.", []))
+        with pytest.raises(play._Ended) as ended:
+            play._type(show.console(), "watch", "i")
+    assert ended.value.status == 1
 
-    from cli.client import Client
 
-    recorded = {"os_hash_algo": "sha256", "os_hash_value": hashlib.sha256(b"x").hexdigest()}
-    monkeypatch.setattr(Client, "image", lambda *_: recorded)
-    monkeypatch.setattr(Client, "data", lambda *_: iter([b"y"]))
+def test_different_hashes_are_an_error(tmp_path: Path) -> None:
+    """Given data that is not what was made, then the demonstration fails."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_bytes(b"x")
+    other.write_bytes(b"y")
+    play._compare(show.console(), one, one)
     with pytest.raises(ClientError, match="differ"):
-        play._prove(Console(file=io.StringIO()), Client("http://127.0.0.1:1"), "i", None)
+        play._compare(show.console(), one, other)

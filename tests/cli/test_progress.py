@@ -1,11 +1,10 @@
 """What watching draws: plain lines when there is news, bars on a terminal."""
 
 import io
-from collections.abc import Iterator
 
 from rich.console import Console
 
-from cli.progress import PlainView, TerminalView, _bars, shown_on
+from cli.progress import SOURCE, PlainView, TerminalView, _bars, shown_on
 from cli.watch import Snapshot
 from tests.cli.fakes import running, store, succeeded
 
@@ -66,11 +65,11 @@ def test_silence_is_told_once() -> None:
     assert out.getvalue().splitlines()[0::2] == ["nobody there; waiting", "nobody there; waiting"]
 
 
-def drawn(snapshots: Iterator[tuple[float, Snapshot]] | list[tuple[float, Snapshot]]) -> str:
+def drawn(snapshots: list[tuple[float, Snapshot]], source: str = SOURCE) -> str:
     out, clock = io.StringIO(), Clock()
     console = Console(file=out, width=120, force_terminal=True, color_system=None)
     with _bars(console) as progress:
-        view = TerminalView(progress, clock)
+        view = TerminalView(progress, clock, source)
         for at, now in snapshots:
             clock.now = at
             view.show(now)
@@ -98,6 +97,27 @@ def test_bars_at_the_end() -> None:
     assert "stored" in last[1]
     assert "failed" in last[2]
     assert "/s" not in "".join(last)
+
+
+def test_an_upload() -> None:
+    """Given an upload, then it has one bar or line of its own name, and says how long it takes; then nothing more."""
+    sending = [Snapshot("", "processing", "uploading", 1, "", n << 20, 40 << 20, ()) for n in range(1, 11)]
+    sent = Snapshot("", "success", "uploading", 1, "", 40 << 20, 40 << 20, ())
+    shown = [(float(at), now) for at, now in enumerate(sending)]
+    half, whole = drawn(shown, source="upload"), drawn([*shown, (10.0, sent)], source="upload")
+    assert "uploading, 30 s left" in half[half.rindex("upload ") :]
+    assert "uploading" not in whole[whole.rindex("upload ") :]
+    view, clock, out = plain()
+    for clock.now, now in shown:
+        view.show(now)
+    assert out.getvalue().splitlines()[1] == "uploading: 6.0 MiB of 40.0 MiB, 1.0 MiB/s, 34 s left"
+
+
+def test_the_time_left_is_told_only_while_bytes_move() -> None:
+    """Given all bytes, or an import that waits for its next try, then nothing is left to tell."""
+    half = [(float(at), Snapshot.of(running(at << 20, 20 << 20))) for at in range(11)]
+    for more in (running(20 << 20, 20 << 20, phase="recording"), running(10 << 20, 20 << 20, phase="waiting for it")):
+        assert "left" not in drawn([*half, (11.0, Snapshot.of(more))]).rpartition("source")[2]
 
 
 def test_the_console_decides() -> None:

@@ -12,7 +12,9 @@ import pytest
 
 from cli.client import Client
 from cli.demo.source import serving as source
-from cli.importing import Wanted, start
+from cli.importing import Targets, Wanted, start
+from cli.origins import Remote
+from cli.show import console
 from cli.watch import Snapshot
 from tests.cli.programs import LOOPBACK_SOURCES, gone, serving, tranship
 from tests.servers.process import wait_until
@@ -112,7 +114,7 @@ def test_a_stop_in_mid_import_is_a_hand_back(tmp_path: Path, image: Path) -> Non
     """
     with source(image, rate=50_000) as uri, serving(tmp_path / "data", configuration=allowing(uri)) as service:
         client = Client(service.url)
-        image_id = start(client, Wanted(uri, stores=("a", "b")))
+        image_id = start(client, Wanted(Remote(uri), Targets(("a", "b"))), console())
         assert wait_until(lambda: progress(client, image_id).done > 0, 20)
         status, seconds = service.end()
         assert (status, seconds < 5) == (0, True)
@@ -132,7 +134,7 @@ def test_a_client_that_reads_slowly_does_not_hold_it(tmp_path: Path, image: Path
     image.write_bytes(DATA * 20)
     with source(image, rate=1e9) as uri, serving(tmp_path / "data", configuration=allowing(uri)) as service:
         client = Client(service.url)
-        image_id = start(client, Wanted(uri))
+        image_id = start(client, Wanted(Remote(uri)), console())
         assert wait_until(lambda: progress(client, image_id).ended, 20)
         host, port = service.url.removeprefix("http://").split(":")
         with closing(socket.create_connection((host, int(port)))) as idle:

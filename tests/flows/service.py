@@ -62,9 +62,9 @@ class Service:
         """Upload data for the image, announced as `size` bytes."""
         return stage(self.runtime, image.id, ReceivedSource(BytesIO(data).read, size), size)
 
-    def ask_staged(self, image: ImageRecord, stores: Sequence[str] = ("a",), **more: Any) -> str:
+    def ask_staged(self, image: ImageRecord, stores: Sequence[str] | None = ("a",), **more: Any) -> str:
         """Ask for an import of what was staged; as `ask`."""
-        request = ImportRequest("glance-direct", stores=tuple(stores), **more)
+        request = ImportRequest("glance-direct", stores=tuple(stores) if stores is not None else None, **more)
         return submit(self.runtime, self.dispatcher, self.look(image), request, Requester("p", "u", "req-3"))
 
     def active(self, *stores: str, **formats: Any) -> ImageRecord:

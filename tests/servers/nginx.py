@@ -1,4 +1,4 @@
-"""nginx for tests: a source of images."""
+"""nginx for tests: a source of images, and a proxy."""
 
 import os
 import socket
@@ -11,7 +11,8 @@ from tests.servers.process import Server
 class NginxServer(Server):
     """nginx serving one folder byte for byte: a .gz or .zst file too is just a file, with ETag and ranges.
 
-    `rate` limits each connection, in bytes per second; the first second's worth comes at once.
+    `rate` limits each connection, in bytes per second; the first second's worth comes at once. `more` is put into the
+    server's block: locations that lead elsewhere.
     """
 
     name = "nginx"
@@ -33,14 +34,16 @@ class NginxServer(Server):
                 root "{root}";
                 autoindex on;
                 {limit}
+                {more}
             }}
         }}
     """
 
-    def __init__(self, root: Path, rate: int | None = None) -> None:
+    def __init__(self, root: Path, rate: int | None = None, more: str = "") -> None:
         super().__init__()
         self._root = root
         self._rate = rate
+        self._more = more
 
     def _prepare(self) -> None:
         kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -52,6 +55,7 @@ class NginxServer(Server):
             port=self.port,
             root=self._root,
             limit=f"limit_rate {self._rate};" if self._rate else "",
+            more=self._more,
         )
         (self.home / "nginx.conf").write_text(config)
 

@@ -155,9 +155,8 @@ def test_who_sees_a_private_image(world: World, home: Path) -> None:
         assert list(image.images()) == []
         with pytest.raises(NotFoundException, match=f"No image found with ID {image_id}"):
             image.get_image(image_id)
-        with pytest.raises(HttpException) as refused:
-            raise_from_response(image.import_image(image_id, method="web-download", uri=world.uri))
-        assert refused.value.status_code == 404
+        with pytest.raises(NotFoundException, match=f"No image found with ID {image_id}"):
+            image.delete_image(image_id, ignore_missing=False)
     said = world.glance(BOB, home)("image-delete", image_id, status=1)
     assert f"No image with an ID of '{image_id}' exists" in said.out + said.err
     assert "No Image found" in world.openstack(BOB, home)("image", "show", image_id, status=1).err
@@ -182,3 +181,30 @@ def test_a_refusal_names_its_reason(world: World, home: Path) -> None:
     said = world.glance(ANN, home)("image-create", "--visibility", "public", *FORMATS, status=1)
     assert "'visibility' public is for administrators" in said.err
     assert world.openstack(ADMIN, home)("image", "list", *AS_JSON).json == []
+
+
+def test_one_id_from_the_request_to_the_worker(world: World) -> None:
+    """Given a request with an id, then the answer, the task, and the lines of API and worker about it have that id, and
+    no other request's lines have.
+    """
+    given = "req-follow-me-" + world.refusal[:8].strip().lower().replace(" ", "-")
+    image_id = world.cluster.create()
+    body = {"method": {"name": "web-download", "uri": world.uri}}
+    headers = {"X-OpenStack-Request-ID": given.removeprefix("req-")}
+    asked = world.cluster.call("POST", f"/v2/images/{image_id}/import", 202, json=body, headers=headers)
+    succeeded(world, image_id)
+
+    assert asked.headers["x-openstack-request-id"] == given
+    (task,) = world.cluster.call("GET", f"/v2/images/{image_id}/tasks", 200).json()["tasks"]
+    assert task["request_id"] == given
+    (worker,) = world.cluster.workers
+    for log, said in (
+        (world.cluster.api.log, f"task {task['id']}: web-download of image {image_id} into a is on record"),
+        (world.cluster.api.log, f"POST /v2/images/{image_id}/import by "),
+        (worker.log, f"task {task['id']}: attempt 1 at web-download.transfer"),
+        (worker.log, f"task {task['id']}: attempt 1 at web-download.finish"),
+    ):
+        (line,) = [line for line in log.splitlines() if said in line]
+        assert f": {given} {said}" in line
+    about = [line for line in worker.log.splitlines() if given in line]
+    assert [line for line in about if task["id"] not in line and image_id not in line] == []
