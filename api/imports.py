@@ -10,7 +10,7 @@ from api.bodies import answer, no_body, read_object
 from api.context import Context, caller
 from catalog.engine import isoformat
 from catalog.errors import NotFound
-from catalog.tasks import Attempt, TaskRecord
+from catalog.tasks import WAITING, Attempt, TaskRecord
 from flows.checksums import SOURCE
 from flows.dispatch import Dispatcher
 from flows.errors import BadImportRequest
@@ -132,7 +132,7 @@ def progress(task: TaskRecord, attempts: list[Attempt], who: Context) -> dict[st
         "task_id": task.id,
         "method": task.flow,
         "status": task.status,
-        "phase": task.phase,
+        "phase": _phase(task, who),
         "step": steps[task.step].name if task.live and task.step < len(steps) else None,
         "attempt": task.attempt,
         "message": task.message,
@@ -155,6 +155,11 @@ def progress(task: TaskRecord, attempts: list[Attempt], who: Context) -> dict[st
         ],
         "attempts": [_attempt(attempt, steps, who) for attempt in attempts],
     }
+
+
+def _phase(task: TaskRecord, who: Context) -> str:
+    """What the import does; to administrators also which host's workers it waits for."""
+    return f"{WAITING} on host {task.host}" if who.is_admin and task.host and task.phase == WAITING else task.phase
 
 
 def _attempt(attempt: Attempt, steps: Sequence[Step], who: Context) -> dict[str, object]:

@@ -10,12 +10,8 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
-    Text,
     and_,
-    cast,
-    func,
     insert,
-    literal,
     or_,
     select,
     update,
@@ -26,6 +22,9 @@ from catalog.engine import Database
 from catalog.errors import NotFound
 
 LIVE = ("pending", "processing")
+
+WAITING = "waiting for a worker"
+"""The phase of a task that nobody works on. On which host, if only one will do, is for administrators to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,7 @@ class Tasks:
                 message="",
                 all_stores_must_succeed=new.all_stores_must_succeed,
                 cancel_requested=False,
-                phase=waiting_phase(cast(new.host, Text)),
+                phase=WAITING,
                 bytes_done=0,
                 attempt=0,
                 sent_at=now,
@@ -319,12 +318,6 @@ def call_off(connection: Connection, which: ColumnElement[bool]) -> int:
         .values(cancel_requested=True, next_attempt_at=None, sent_at=None)
     )
     return asked.rowcount
-
-
-def waiting_phase(host: ColumnElement[str | None]) -> ColumnElement[str]:
-    """What a task does that nobody works on, for people; `host` names the only one whose workers can."""
-    waiting = "waiting for a worker"
-    return func.coalesce(literal(f"{waiting} on host ").concat(host), waiting)
 
 
 def _record(row: Row[Any], targets: tuple[Target, ...]) -> TaskRecord:
