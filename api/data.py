@@ -46,7 +46,9 @@ class Data:
         no_body(req)
         who = caller(req)
         with self._runtime.catalog.read() as tx:
-            image = rights.visible_image(tx, who, image_id)
+            image = rights.image_for(tx, who, image_id, "download_image")
+        if req.get_param("prefer"):
+            rights.require(who, "download_from_store", image)
         image = settled(self._runtime, image)
         if image.status == "deactivated" and not who.is_admin:
             raise falcon.HTTPForbidden(description=f"Image {image.id} is deactivated.")

@@ -10,6 +10,7 @@ from api.bodies import answer, no_body, read_object
 from api.context import Context, caller
 from catalog.engine import isoformat
 from catalog.errors import NotFound
+from catalog.images import ImageRecord
 from catalog.tasks import WAITING, Attempt, TaskRecord
 from flows.checksums import SOURCE
 from flows.dispatch import Dispatcher
@@ -34,8 +35,7 @@ class Import:
         request = import_request(read_object(req), req.get_header(STORE_HEADER), self._runtime.options.methods)
         who = caller(req)
         with self._runtime.catalog.read() as tx:
-            image = rights.visible_image(tx, who, image_id)
-        rights.require_may_import(who, image, FLOWS[request.method].rule)
+            image = rights.image_for(tx, who, image_id, FLOWS[request.method].rule)
         requester = Requester(project=who.project, user=who.user, request_id=who.request_id)
         submit(self._runtime, self._dispatcher, image, request, requester)
         _accepted(resp)
@@ -48,7 +48,7 @@ class Import:
             image = rights.visible_image(tx, who, image_id)
             task = tx.tasks.newest(image_id)
             attempts = tx.tasks.attempts(task.id)
-        if not (rights.may_modify(who, image) or rights.may_see_task(who, task)):
+        if not (rights.may(who, "modify_image", image) or rights.may_see_task(who, task)):
             raise falcon.HTTPForbidden(description=f"The import of image {image_id} is not yours to watch.")
         answer(resp, progress(task, attempts, who))
 
@@ -58,14 +58,21 @@ class Import:
         who = caller(req)
         with self._runtime.catalog.begin() as tx:
             image = rights.visible_image(tx, who, image_id)
-            rights.require_may_modify(who, image)
-            if image.import_task is None or not tx.tasks.cancel(image.import_task):
+            task = tx.tasks.get(image.import_task) if image.import_task else None
+            if task is None or not _asked_for(who, image, task):
+                rights.require(who, "modify_image", image)
+            if task is None or not tx.tasks.cancel(task.id):
                 raise NotFound(f"No import of image {image_id} is running.")
-            task = tx.tasks.get(image.import_task)
         if task.flow in FLOWS:
             # A task that waits for its next try has no worker who could notice.
             self._dispatcher.send_again(FLOWS[task.flow], task)
         _accepted(resp)
+
+
+def _asked_for(who: Context, image: ImageRecord, task: TaskRecord) -> bool:
+    """Whether `who` has asked for the import, and still may: it may call it off, whoever has the image."""
+    flow = FLOWS.get(task.flow)
+    return flow is not None and task.owner == who.project and rights.may(who, flow.rule, image)
 
 
 def _accepted(resp: falcon.Response) -> None:

@@ -2,6 +2,7 @@
 
 import falcon
 
+from api import rights
 from api.bodies import Fixed
 from api.context import caller
 from stores.registry import StoreRegistry
@@ -32,9 +33,7 @@ class StoresDetail(Fixed):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """The stores with their types, weights and properties."""
-        who = caller(req)
-        if not (who.is_admin or "service" in who.roles):
-            raise falcon.HTTPForbidden(description="The details of stores are for administrators.")
+        rights.require_rule(caller(req), "stores_info_detail")
         super().on_get(req, resp)
 
 

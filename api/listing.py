@@ -8,7 +8,7 @@ import falcon
 
 from api.context import Context
 from api.options import ApiOptions
-from api.rights import viewer
+from api.rights import may_with_property, viewer
 from api.schemas import VISIBILITIES
 from catalog.images import ImageRecord
 from catalog.listing import SORT_KEYS, ImageQuery, SortKey
@@ -100,8 +100,11 @@ class _Reader:
         elif name in _BOUNDS:
             column, end = _BOUNDS[name]
             (self._least if end == "min" else self._most)[column] = _number(name, value)
-        else:
+        elif may_with_property(self._who, "read", name):
             self._properties[name] = value
+        else:
+            # Or its value could be guessed, one request after the other.
+            self._one_of["id"] = ()
 
 
 def _parameters(query_string: str) -> Parameters:

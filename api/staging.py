@@ -24,6 +24,6 @@ class Stage:
         size = require_data(req)
         who = caller(req)
         with self._runtime.catalog.read() as tx:
-            rights.require_may_modify(who, rights.visible_image(tx, who, image_id))
+            rights.image_for(tx, who, image_id, "modify_image")
         stage(self._runtime, image_id, data_of(req, size, patience=self._runtime.lease.stall_timeout), size)
         resp.status = falcon.HTTP_204
