@@ -12,10 +12,10 @@ from typing import Any
 from oslo_policy import policy
 
 from api.checks import Judge, Meaningless, Text, Values, compiled, parsed, references
+from api.files import Watched, text_of
 from api.options import ApiOptions
 from api.protections import Protections
 from api.rules import NOT_HERE, RULES
-from api.watched import Watched
 
 log = logging.getLogger(__name__)
 
@@ -83,12 +83,9 @@ class Policy:
             self.rules = lambda: unchanging
 
     def _read(self, path: Path) -> Rules:
+        text = text_of(path, "the policy file", BadPolicy)
         try:
-            said = policy.parse_file_contents(path.read_text())
-        except OSError as error:
-            raise BadPolicy(f"the policy file {path} cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise BadPolicy(f"the policy file {path} is not UTF-8") from error
+            said = policy.parse_file_contents(text)
         except ValueError as error:
             raise BadPolicy(
                 f"the policy file {path} is neither YAML nor JSON: {' '.join(str(error).split())}"

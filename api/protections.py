@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from api.files import text_of
 from api.options import PROTECTION_FORMATS, ApiOptions
 
 OPERATIONS: Final = ("create", "read", "update", "delete")
@@ -49,12 +50,7 @@ class Protections:
         if not options.property_protection_file:
             return cls()
         path = Path(options.property_protection_file)
-        try:
-            text = path.read_text()
-        except OSError as error:
-            raise BadProtections(f"the property protection file {path} cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise BadProtections(f"the property protection file {path} is not UTF-8") from error
+        text = text_of(path, "the property protection file", BadProtections)
         try:
             return parse(text, options.property_protection_rule_format)
         except ValueError as error:

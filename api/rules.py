@@ -117,12 +117,13 @@ RULES: Final[Mapping[str, Any]] = MappingProxyType({rule.name: rule for rule in 
 WITHOUT_RULE: Final = frozenset(
     {
         "GET /healthcheck",
+        "HEAD /healthcheck",
         "GET /v2/info/import",
         "GET /v2/info/stores",
         *(f"GET /v2/schemas/{name}" for name in ("image", "images", "member", "members", "task", "tasks")),
     }
 )
-"""Calls that tell nothing of anybody: everybody may have them who is let in, and the first not even that."""
+"""Calls that tell nothing of anybody: everybody may have them who is let in, and health even who is not."""
 
 _METADEFS = (
     "metadef_admin metadef_default get_metadef_namespace get_metadef_namespaces add_metadef_namespace "

@@ -12,7 +12,7 @@ from pathlib import Path
 import bcrypt
 
 from api.context import implied, role_names
-from api.watched import Watched
+from api.files import Watched, text_of
 
 LONGEST_PASSWORD = 72
 """Bytes that bcrypt takes. Programs that silently cut what is longer make other passwords of it."""
@@ -95,12 +95,7 @@ class UsersFile:
         return self._file.now()
 
     def _read(self, path: Path) -> dict[str, User]:
-        try:
-            text = path.read_text()
-        except OSError as error:
-            raise BadUsers(f"the file of users {path} cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise BadUsers(f"the file of users {path} is not UTF-8") from error
+        text = text_of(path, "the file of users", BadUsers)
         try:
             return parse(text, self._default_project)
         except ValueError as error:

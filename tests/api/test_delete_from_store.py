@@ -32,7 +32,7 @@ from stores.errors import (
 from stores.registry import StoreRegistry
 from stores.wrappers import Call, Hook, fails, loses_answer
 from tests.api.house import NAMES, House, faulty_stores
-from tests.api.service import Service, runtime
+from tests.api.service import Service, a_member, runtime
 
 DATA = b"0123456789"
 ABSENT = "00000000-0000-4000-8000-000000000000"
@@ -206,7 +206,7 @@ def as_member(house: House) -> House:
     """The same house as one who is no administrator sees it."""
 
     def member(_req: falcon.Request, request_id: str) -> Context:
-        return Context("default", "somebody", frozenset({"member"}), False, request_id)
+        return a_member("default", request_id)
 
     return House(house.runtime, house.options, member)
 

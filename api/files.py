@@ -1,4 +1,4 @@
-"""Files that are read again whenever they change, by every process for itself."""
+"""Files of the operator: read whole, and again whenever they change, by every process for itself."""
 
 import logging
 import os
@@ -10,6 +10,16 @@ from typing import Generic, TypeVar
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+def text_of(path: Path, what: str, error: type[ValueError]) -> str:
+    """Return what the file says. Raises an `error` that calls it `what`."""
+    try:
+        return path.read_text()
+    except OSError as wrong:
+        raise error(f"{what} {path} cannot be read: {wrong.strerror}") from wrong
+    except UnicodeDecodeError as wrong:
+        raise error(f"{what} {path} is not UTF-8") from wrong
 
 
 class Watched(Generic[T]):
