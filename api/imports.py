@@ -63,6 +63,7 @@ class Import:
                 rights.require(who, "modify_image", image)
             if task is None or not tx.tasks.cancel(task.id):
                 raise NotFound(f"No import of image {image_id} is running.")
+            task = tx.tasks.get(task.id)
         if task.flow in FLOWS:
             # A task that waits for its next try has no worker who could notice.
             self._dispatcher.send_again(FLOWS[task.flow], task)

@@ -153,7 +153,7 @@ TABLE = [
     Row("image unknown", nothing, 404, ABSENT),
     Row("image deleted", deleted, 404),
     Row("image unknown to a member", nothing, 404, member=True),
-    Row("not an administrator", in_two_stores, 403, "for administrators", member=True, shown=BOTH),
+    Row("not an administrator", in_two_stores, 403, "policy rule delete_image_location", member=True, shown=BOTH),
     Row("not an administrator, nor active", in_status("queued"), 403, member=True),
     Row("queued", in_status("queued"), 409, "is in status queued"),
     Row("importing", in_status("importing"), 409, "is in status importing"),
