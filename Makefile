@@ -20,7 +20,7 @@ export URL DATA
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
 
-demo: runtime ## Import a disk image into two stores, from nothing to verified bytes (URL=… imports that instead)
+demo: runtime ## Import a disk from a URL and one from a file, copy, and verify, all from nothing (URL=… imports that)
 	@$(VENV)/bin/tranship demo $${URL:+"$$URL"} $(ARGS)
 
 serve: runtime ## Keep a service running here (HOST=, PORT=, DATA=)
@@ -43,7 +43,7 @@ fmt: dev ## Format and mend what can be mended
 	$(VENV)/bin/ruff check --fix-only .
 	$(VENV)/bin/ruff format .
 
-bench: dev servers ## Measure one import beside curl | tee | openssl on the same files
+bench: dev servers ## Measure an import beside curl | tee | openssl on the same files, and the API
 	@$(PY) -m bench $(ARGS)
 
 lock: dev ## Write the lock files anew from pyproject.toml (UPGRADE=1 moves every pin)

@@ -45,7 +45,7 @@ class Images:
         who = caller(req)
         listing = Listing(req.query_string, self._options, who)
         rights.require_rule(who, "get_images")
-        with self._catalog.read() as tx:
+        with self._catalog.peek() as tx:
             page = tx.images.page(listing.query)
         images = [self._view.show(settled(self._runtime, image)) for image in rights.listed(who, page)]
         answer(resp, {"images": images, **listing.links(page), "schema": "/v2/schemas/images"})
@@ -65,7 +65,7 @@ class Image:
         """The image as it is now."""
         no_body(req)
         who = caller(req)
-        with self._catalog.read() as tx:
+        with self._catalog.peek() as tx:
             image = rights.visible_image(tx, who, image_id)
         answer(resp, self._view.show(settled(self._runtime, rights.as_seen(who, image))))
 
@@ -84,7 +84,7 @@ class Image:
         """Delete the image, whatever its status; what its stores hold goes soon after."""
         no_body(req)
         who = caller(req)
-        with self._catalog.read() as tx:
+        with self._catalog.peek() as tx:
             image = rights.image_for(tx, who, image_id, "delete_image")
         # Under an id that no store has any more, nobody could delete the bytes.
         settled(self._runtime, image)

@@ -52,6 +52,12 @@ class Catalog:
             yield self._tx(connection)
 
     @contextmanager
+    def peek(self) -> Iterator[Tx]:
+        """For one question, such as an image or a page of them: it sees one moment, and costs no transaction."""
+        with self.database.peek() as connection:
+            yield self._tx(connection)
+
+    @contextmanager
     def begin(self) -> Iterator[Tx]:
         """A transaction of the asking side: all or nothing."""
         with self.database.begin() as connection:

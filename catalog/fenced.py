@@ -16,10 +16,10 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, null
 from catalog import tables as t
 from catalog.engine import Database
 from catalog.errors import CatalogError, Conflict, FormatChanged
-from catalog.images import IMPORTING
 from catalog.leases import Claim
 from catalog.lock import ImportLock
 from catalog.objects import UNCLAIMED, discard
+from catalog.records import IMPORTING
 from catalog.tasks import WAITING
 from catalog.uploads import Uploads
 

@@ -158,7 +158,7 @@ class Tasks:
         )
         self._connection.execute(
             update(t.targets)
-            .where(target.image_id == new.image_id, target.store.in_(new.stores), target.current.is_(True))
+            .where(target.image_id == new.image_id, target.store.in_(new.stores), t.current_target)
             .values(current=False)
         )
         for position, store in enumerate(new.stores):
@@ -196,7 +196,7 @@ class Tasks:
             )
         )
         self._connection.execute(update(t.targets).where(target.task_id == new.id).values(state="done"))
-        older = and_(target.image_id == new.image_id, target.task_id != new.id, target.current.is_(True))
+        older = and_(target.image_id == new.image_id, target.task_id != new.id, t.current_target)
         self._connection.execute(update(t.targets).where(older).values(current=False))
 
     def get(self, task_id: str) -> TaskRecord:

@@ -25,7 +25,7 @@ from cli.demo.service import SERVE, running
 from cli.demo.source import serving
 from cli.errors import ClientError
 
-SECONDS = 3.0
+SECONDS = 2.5
 """How long the transfer of our own disk takes: the source is slowed down so that there is something to see."""
 
 STORES, THIRD = ("a", "b"), "c"

@@ -186,7 +186,7 @@ def test_what_nobody_foresaw_is_500_with_an_id_and_no_trace(
     def broken() -> None:
         raise RuntimeError("the secret is swordfish")
 
-    monkeypatch.setattr(service.catalog, "read", broken)
+    monkeypatch.setattr(service.catalog, "peek", broken)
     caplog.handler.addFilter(RequestIds())
 
     # When it is asked

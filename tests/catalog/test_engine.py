@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select, text, update
 
 from catalog import engine as module
 from catalog import tables as t
@@ -104,8 +104,33 @@ class TestTransactions:
         for _ in range(30):
             with database.read() as connection:
                 connection.execute(select(t.schema_version)).all()
+            with database.peek() as connection:
+                connection.execute(select(t.schema_version)).all()
             with database.begin() as connection:
                 connection.execute(update(t.schema_version).values(version=1))
+
+    def test_reading_after_peeking(self, database: Database) -> None:
+        """Given a pooled connection that has peeked, or written, when it next reads, then it sees one moment again."""
+        for before in (database.peek, database.begin):
+            with before() as connection:
+                connection.execute(select(t.schema_version)).all()
+            self.test_reading_sees_one_moment(database)
+            with database.begin() as connection:
+                connection.execute(update(t.schema_version).values(version=SCHEMA_VERSION))
+
+    def test_peeking_leaves_no_transaction(self, postgres_url: str) -> None:
+        """Given a peek that is not over, then the server has nothing open for it, and it sees what others commit."""
+        database = Database(postgres_url)
+        database.create()
+        version, state = select(t.schema_version.c.version), text("SELECT state FROM pg_stat_activity WHERE pid = :pid")
+        with database.peek() as peeking:
+            pid = peeking.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            assert peeking.execute(version).scalar_one() == SCHEMA_VERSION
+            with database.begin() as writing:
+                assert writing.execute(state, {"pid": pid}).scalar_one() == "idle"
+                writing.execute(update(t.schema_version).values(version=7))
+            assert peeking.execute(version).scalar_one() == 7
+        database.dispose()
 
     @pytest.mark.parametrize("text", ["", "größer 図 🖼", "'; DROP TABLE images; --", "a\nb\tc", "e\u0301", "\u202e"])
     def test_text_comes_back_as_it_was(self, catalog: Catalog, text: str) -> None:
@@ -246,6 +271,19 @@ class TestSilence:
         own_postgres.restart()
         with catalog.read() as tx:
             assert tx.images.get(image_id).status == "queued"
+        database.dispose()
+
+    def test_restarted_between_two_uses(self, own_postgres: PostgresServer) -> None:
+        """Given pooled connections whose server was restarted, when they are next used, then nobody notices."""
+        database = Database(own_postgres.create_database())
+        database.create()
+        with ExitStack() as at_once:
+            for _ in range(4):
+                at_once.enter_context(database.read()).execute(select(t.schema_version)).all()
+        own_postgres.restart()
+        with ExitStack() as at_once:
+            for use in (database.peek, database.read, database.begin, database.peek):
+                at_once.enter_context(use()).execute(select(t.schema_version)).all()
         database.dispose()
 
     def test_a_writer_that_never_ends(self, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
