@@ -99,16 +99,17 @@ CREATE TABLE image_members (
 );
 CREATE INDEX images_of_member ON image_members (member, image_id);
 
--- Where the data of an image is. A store holds an object of an image at most once.
+-- Where the data of an image is. A store holds an object of an image at most once. In a store that only others fill, an
+-- object's key is its URL, and many images may be made of one: such an object is not ours, and not in `objects`.
 CREATE TABLE locations (
     image_id   TEXT   NOT NULL REFERENCES images (id),
     store      TEXT   NOT NULL,
     object_key TEXT   NOT NULL,
     url        TEXT   NOT NULL,                            -- never with a credential
     created_at BIGINT NOT NULL,
-    PRIMARY KEY (image_id, store, object_key),
-    CONSTRAINT location_object_used_once UNIQUE (store, object_key)
+    PRIMARY KEY (image_id, store, object_key)
 );
+CREATE UNIQUE INDEX location_object_used_once ON locations (store, object_key) WHERE object_key <> url;
 
 -- One request to bring an image's data somewhere. The row is the job; a message is only a doorbell.
 --   pending     accepted, no worker has begun        -> processing, failure
@@ -151,6 +152,7 @@ CREATE TABLE tasks (
 -- An image is brought by one task at a time.
 CREATE UNIQUE INDEX one_live_task_per_image ON tasks (image_id) WHERE status IN ('pending', 'processing');
 CREATE INDEX tasks_of_image ON tasks (image_id, created_at);
+CREATE INDEX tasks_by_age ON tasks (created_at, id);
 CREATE INDEX tasks_to_send ON tasks (sent_at) WHERE status IN ('pending', 'processing');
 
 -- One target store of one task. `current` marks the newest verdict on this image and store; the current rows are what

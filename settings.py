@@ -173,6 +173,7 @@ def _import_options(conf: Any) -> ImportOptions:
         md5=own.md5_checksum,
         image_size_cap=conf.image_size_cap,
         location_quota=conf.image_location_quota,
+        secure_hash=conf.do_secure_hash,
         task_time_to_live=conf.task.task_time_to_live * 3600.0,
         max_attempts=own.max_attempts,
         retry_base=own.retry_base,

@@ -16,6 +16,7 @@ from api.image_view import ImageView
 from api.images import Image, Images
 from api.imports import Import
 from api.lingering import Lingering
+from api.locations import Locations
 from api.members import ImageMember, Members
 from api.options import ApiOptions
 from api.policy import Policy
@@ -24,7 +25,7 @@ from api.schemas import documents
 from api.staging import Stage
 from api.stores import StoreImage
 from api.tags import ImageTag
-from api.tasks import ImageTasks
+from api.tasks import ImageTasks, Task, Tasks
 from api.versions import Versions
 from flows.dispatch import Dispatcher
 from flows.runtime import Runtime
@@ -49,6 +50,7 @@ def create_app(
     app.add_route("/v2/images/{image_id}", Image(runtime, dispatcher, options, view))
     app.add_route("/v2/images/{image_id}/file", Data(runtime))
     app.add_route("/v2/images/{image_id}/import", Import(runtime, dispatcher))
+    app.add_route("/v2/images/{image_id}/locations", Locations(runtime, dispatcher))
     app.add_route("/v2/images/{image_id}/stage", Stage(runtime))
     app.add_route("/v2/images/{image_id}/tasks", ImageTasks(runtime))
     app.add_route("/v2/images/{image_id}/members", Members(runtime, options))
@@ -60,6 +62,8 @@ def create_app(
     app.add_route("/v2/info/stores", info.stores(runtime.stores))
     app.add_route("/v2/info/stores/detail", info.StoresDetail(runtime.stores))
     app.add_route("/v2/stores/{store}/{image_id}", StoreImage(runtime))
+    app.add_route("/v2/tasks", Tasks(runtime, dispatcher, options))
+    app.add_route("/v2/tasks/{task_id}", Task(runtime))
     for name, document in documents(options).items():
         app.add_route(f"/v2/schemas/{name}", Fixed(document))
     return app

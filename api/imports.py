@@ -16,7 +16,7 @@ from flows.checksums import SOURCE
 from flows.dispatch import Dispatcher
 from flows.errors import BadImportRequest
 from flows.flow import ImportRequest, Step
-from flows.methods import FLOWS
+from flows.methods import ALL_FLOWS, FLOWS
 from flows.runtime import Runtime
 from flows.submit import Requester, submit
 
@@ -36,9 +36,8 @@ class Import:
         who = caller(req)
         with self._runtime.catalog.read() as tx:
             image = rights.image_for(tx, who, image_id, FLOWS[request.method].rule)
-        requester = Requester(project=who.project, user=who.user, request_id=who.request_id)
-        submit(self._runtime, self._dispatcher, image, request, requester)
-        _accepted(resp)
+        submit(self._runtime, self._dispatcher, image, request, requester(who))
+        accepted(resp)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """How far the newest import is, for who asked for it or may change the image. Glance has no such answer."""
@@ -64,19 +63,25 @@ class Import:
             if task is None or not tx.tasks.cancel(task.id):
                 raise NotFound(f"No import of image {image_id} is running.")
             task = tx.tasks.get(task.id)
-        if task.flow in FLOWS:
+        if task.flow in ALL_FLOWS:
             # A task that waits for its next try has no worker who could notice.
-            self._dispatcher.send_again(FLOWS[task.flow], task)
-        _accepted(resp)
+            self._dispatcher.send_again(ALL_FLOWS[task.flow], task)
+        accepted(resp)
 
 
 def _asked_for(who: Context, image: ImageRecord, task: TaskRecord) -> bool:
     """Whether `who` has asked for the import, and still may: it may call it off, whoever has the image."""
-    flow = FLOWS.get(task.flow)
+    flow = ALL_FLOWS.get(task.flow)
     return flow is not None and task.owner == who.project and rights.may(who, flow.rule, image)
 
 
-def _accepted(resp: falcon.Response) -> None:
+def requester(who: Context) -> Requester:
+    """On whose behalf a task runs that `who` asks for."""
+    return Requester(project=who.project, user=who.user, request_id=who.request_id)
+
+
+def accepted(resp: falcon.Response) -> None:
+    """Answer 202 in Glance's manner: the empty body is what clients expect."""
     resp.status = falcon.HTTP_202
     resp.content_type = "text/html; charset=UTF-8"
 
@@ -134,7 +139,7 @@ def _stores(body: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 def progress(task: TaskRecord, attempts: list[Attempt], who: Context) -> dict[str, object]:
     """The JSON object of an import: what its task, its stores and its attempts have to tell."""
-    flow = FLOWS.get(task.flow)
+    flow = ALL_FLOWS.get(task.flow)
     steps = flow.steps if flow else ()
     return {
         "task_id": task.id,

@@ -104,6 +104,13 @@ def listed(who: Context, images: list[ImageRecord]) -> list[ImageRecord]:
     return [as_seen(who, image) for image in images] if who.rules.protections else images
 
 
+def may_name_any_location(who: Context) -> bool:
+    """Whether `who` may register what is in any store, as administrators and services, also on a user's behalf; others
+    only what is on the web anyway (§12).
+    """
+    return who.is_admin or "service" in who.roles | who.service_roles
+
+
 # -- properties that are protected (§14.5)
 
 

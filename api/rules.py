@@ -67,7 +67,7 @@ _RULES = (
     _rule("publicize_image", _ADMIN, "Make an image public.", "POST /v2/images", f"PATCH {IMAGE}"),
     _rule("communitize_image", _MEMBER, "Make an image a community's.", "POST /v2/images", f"PATCH {IMAGE}"),
     _rule("copy_image", _ADMIN, "Copy an image into more stores (copy-image).", f"POST {_IMPORT}"),
-    _rule("upload_image", _MEMBER, "Upload data."),
+    _rule("upload_image", _MEMBER, "Upload data.", f"PUT {IMAGE}/file"),
     _rule(
         "download_image",
         f"{_ADMIN} or (role:member and ({_OWN} or {_INVITED} or {_OPEN}))",
@@ -90,8 +90,13 @@ _RULES = (
         "Delete the data from one store.",
         "DELETE /v2/stores/{store}/{image_id}",
     ),
-    _rule("add_image_location", f"{_ADMIN_OR_SERVICE} or (role:member and {_OWN})", "Say where the data is."),
-    _rule("fetch_image_location", _ADMIN_OR_SERVICE, "Learn where the data is."),
+    _rule(
+        "add_image_location",
+        f"{_ADMIN_OR_SERVICE} or (role:member and {_OWN})",
+        "Say where the data is.",
+        f"POST {IMAGE}/locations",
+    ),
+    _rule("fetch_image_location", _ADMIN_OR_SERVICE, "Learn where the data is.", f"GET {IMAGE}/locations"),
     _rule("add_member", _MEMBER, "Share an image with a project.", f"POST {_MEMBERS}"),
     _rule("delete_member", _MEMBER, "Share it with the project no longer.", f"DELETE {_MEMBER_OF}"),
     _rule(
@@ -107,7 +112,9 @@ _RULES = (
         f"GET {_MEMBER_OF}",
     ),
     _rule("modify_member", f"{_ADMIN} or (role:member and {_INVITED})", "Accept or reject.", f"PUT {_MEMBER_OF}"),
-    _rule("tasks_api_access", _ADMIN, "Use the tasks API."),
+    _rule(
+        "tasks_api_access", _ADMIN, "Use the tasks API.", "GET /v2/tasks", "POST /v2/tasks", "GET /v2/tasks/{task_id}"
+    ),
     _rule("stores_info_detail", _ADMIN_OR_SERVICE, "See the types of stores.", "GET /v2/info/stores/detail"),
 )
 

@@ -120,6 +120,8 @@ class Catalog:
             if held is not None:
                 if how is None or not held.stale:
                     raise held
+                # Before the task's row, which the undo of a copy would else be the first to lock (see `fenced`).
+                tx.images.get_to_change(new.image_id)
                 ousted = preempt(tx.connection, tx.tasks, self.lock, held, new.id, how, self._pen)
             yield tx
         if ousted is not None:

@@ -25,6 +25,12 @@ class ImageNotReady(NotAdmitted):
     code = "image_not_ready"
 
 
+class FormatsMissing(NotAdmitted):
+    """Data is uploaded for an image that does not say what it is (400); the text names the attribute."""
+
+    code = "formats_missing"
+
+
 class StoreNotConfigured(NotAdmitted):
     """A named store is unknown here, or reserved (409)."""
 

@@ -15,7 +15,8 @@ STAGED_FOR = 48 * 3600.0
 class ImportOptions:
     """What every import obeys. Sizes are bytes, times are seconds.
 
-    `md5` fills the legacy `checksum`; `os_hash_*` is the authoritative hash (import-behaviour §1.4).
+    `md5` fills the legacy `checksum`; `os_hash_*` is the authoritative hash (import-behaviour §1.4). Without
+    `secure_hash`, data that is only registered is not read, so that its hash is what was said of it, if anything.
     """
 
     methods: tuple[str, ...] = ("web-download",)
@@ -23,6 +24,7 @@ class ImportOptions:
     md5: bool = True
     image_size_cap: int = 1 << 40
     location_quota: int = 10
+    secure_hash: bool = True
     task_time_to_live: float = 48 * 3600.0
     max_attempts: int = 5
     retry_base: float = 5.0

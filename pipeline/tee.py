@@ -6,9 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from pipeline.errors import NothingStored
-from stores.base import Bytes, StoredObject, Writer
+from stores.base import Bytes, Store, StoredObject, Writer
 from stores.errors import SessionEnded, StoreError, StoreUnavailable
 
 
@@ -162,3 +163,11 @@ class QueuedWriter:
         chunk = self._queue.get()
         self._last = time.monotonic()
         return None if self._aborted.is_set() else chunk
+
+
+def begin_session(store: Store, key: str, size: int | None, *, idle_timeout: float) -> Writer:
+    """Open a write session of `size` bytes if known. A store behind a network gets a thread and a queue, so that it
+    waits, and if need be fails, alone (architecture §5.7). Raises `StoreError`.
+    """
+    begin = partial(store.create, key, size)
+    return QueuedWriter(begin, store.id, idle_timeout=idle_timeout) if store.remote else begin()

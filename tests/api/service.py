@@ -13,7 +13,7 @@ from api.context import Authenticate, Context, caller_of, implied
 from api.options import ApiOptions
 from catalog.catalog import Catalog
 from catalog.engine import Database
-from catalog.fenced import DataFacts
+from catalog.facts import DataFacts
 from catalog.images import NewImage
 from catalog.leases import Claim
 from catalog.lock import ImportLock

@@ -102,7 +102,7 @@ def test_without_credentials_nothing_is_answered(service: Service, tmp_path: Any
         method, path = operation.split()
         said = set()
         for one in (image, unknown):
-            at = path.format(image_id=one, store="bulk", tag="old", member="accepted")
+            at = path.format(image_id=one, store="bulk", tag="old", member="accepted", task_id="none")
             answer = guarded.client.simulate_request(method, at)
             said.add((answer.status_code, answer.text))
         assert [status for status, _ in said] == [401], operation

@@ -9,7 +9,7 @@ from falcon import inspect, testing
 
 from api.context import Context, caller_of, implied
 from api.rules import IMAGE
-from tests.api.service import IMPORT, Service, a_member
+from tests.api.service import IMPORT, URI, Service, a_member
 from tests.api.test_patches import V21
 
 OWNER = "mine"
@@ -33,6 +33,7 @@ OWNERS = frozenset({"owner", "admin"})
 USERS = frozenset({*OWNERS, *ANSWERS, "stranger"})
 """Who is a member of some project."""
 ADMIN = frozenset({"admin"})
+SERVICES = frozenset({"admin", "service"})
 EVERYBODY = frozenset(PEOPLE)
 VISIBILITIES = ("private", "shared", "community", "public")
 
@@ -70,7 +71,7 @@ class Call:
 
     def at(self, image: str) -> str:
         """The path, for one image."""
-        return self.path.format(image_id=image, store="bulk", tag="old", member="accepted")
+        return self.path.format(image_id=image, store="bulk", tag="old", member="accepted", task_id="none")
 
     def make(self, client: testing.TestClient, image: str, **headers: str) -> testing.Result:
         """Ask."""
@@ -83,6 +84,7 @@ _COPY = {"method": {"name": "copy-image"}, "stores": ["fast"]}
 _VISIBLE = [{"op": "replace", "path": "/visibility", "value": "public"}]
 _COMMUNAL = [{"op": "replace", "path": "/visibility", "value": "community"}]
 _STREAM = "application/octet-stream"
+_TASK = {"import_from": URI, "import_from_format": "raw", "image_properties": {}}
 
 WALKS = (
     Call("GET", IMAGE, "get_image", EVERYBODY, 200),
@@ -90,6 +92,9 @@ WALKS = (
     Call("GET", f"{IMAGE}/import", "get_image", OWNERS | {"reader"}, 200, status="importing"),
     Call("GET", f"{IMAGE}/file", "download_image", USERS, 200, status="active"),
     Call("GET", f"{IMAGE}/file?prefer=bulk", "download_from_store", USERS, 200, status="active"),
+    Call("GET", f"{IMAGE}/locations", "fetch_image_location", SERVICES, 200, status="active"),
+    Call("POST", f"{IMAGE}/locations", "add_image_location", OWNERS | SERVICES, 202, {"url": URI}),
+    Call("PUT", f"{IMAGE}/file", "upload_image", OWNERS, 204, b"data", kind=_STREAM),
     Call("PATCH", IMAGE, "modify_image", OWNERS, 200, [], kind=V21),
     Call("PATCH", IMAGE, "publicize_image", ADMIN, 200, _VISIBLE, kind=V21),
     Call("PATCH", IMAGE, "communitize_image", OWNERS, 200, _COMMUNAL, kind=V21),
@@ -125,9 +130,12 @@ AT_LARGE = (
     Call("POST", "/v2/images", "add_image", USERS, 201, {}),
     Call("POST", "/v2/images", "publicize_image", ADMIN, 201, {"visibility": "public"}),
     Call("POST", "/v2/images", "communitize_image", USERS, 201, {"visibility": "community"}),
-    Call("GET", "/v2/info/stores/detail", "stores_info_detail", frozenset({"admin", "service"}), 200),
+    Call("GET", "/v2/info/stores/detail", "stores_info_detail", SERVICES, 200),
+    Call("GET", "/v2/tasks", "tasks_api_access", ADMIN, 200),
+    Call("POST", "/v2/tasks", "tasks_api_access", ADMIN, 201, {"type": "import", "input": _TASK}),
+    Call("GET", "/v2/tasks/{task_id}", "tasks_api_access", ADMIN, 404),
 )
-"""Calls to no image that exists."""
+"""Calls to no image that exists, and to a task that does not."""
 
 
 def routes(service: Service) -> set[str]:

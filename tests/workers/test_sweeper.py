@@ -82,6 +82,22 @@ def test_a_host_is_rung_at_again(service: Service, monkeypatch: pytest.MonkeyPat
     assert (bell.rung, bell.hosts) == ([task_id], [host])
 
 
+@pytest.mark.parametrize("done", STEPS[:-1])
+def test_what_was_read_any_host_can_finish(service: Service, monkeypatch: pytest.MonkeyPatch, done: str) -> None:
+    """Given a host that went for ever after it had read what it alone could read, then others end the import."""
+    confine(monkeypatch, "far")
+    image, task_id = ask(service)
+    worker = Runner(service.runtime, "w")
+    assert all(worker.run(task_id, name) for name in STEPS[: STEPS.index(done) + 1])
+    bell = NoBroker(service)
+    service.runtime.catalog.database.skew += LATER
+    sweep(service.runtime, bell)
+    assert bell.hosts == [None]
+    sweep_soon(service)
+    assert service.task(task_id).status == "success"
+    service.assert_clean(image)
+
+
 @pytest.mark.parametrize(("host", "left"), [(None, []), ("here", []), ("far", ["staged"])])
 def test_garbage_on_the_disk_of_a_host(service: Service, host: str | None, left: list[str]) -> None:
     """Given staged bytes that nobody needs, when a sweeper comes by, then it deletes what its host can reach."""
