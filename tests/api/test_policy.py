@@ -241,6 +241,24 @@ def test_a_file_for_glance_is_understood(tmp_path: Path, caplog: pytest.LogCaptu
     assert "nothing here asks for add_metadef_namespace, " in caplog.text
 
 
+def test_the_examples_for_operators_work(tmp_path: Path) -> None:
+    """Given the files that docs/operations.md shows, then they are understood."""
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    (rules,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (protections,) = re.findall(r"```ini\n(\[\^billing_\].*?)```", page, re.DOTALL)
+    (tmp_path / "policy.yaml").write_text(rules)
+    (tmp_path / "protections.conf").write_text(protections)
+
+    made = Policy(
+        ApiOptions(
+            policy_file=str(tmp_path / "policy.yaml"), property_protection_file=str(tmp_path / "protections.conf")
+        )
+    ).rules()
+
+    assert made.allows("copy_image", {"visibility": "public"}, a_member("p").to_policy_values())
+    assert made.protections.permit("read", "billing_code", {"auditor"}.__contains__)
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
