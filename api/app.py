@@ -60,6 +60,7 @@ def create_app(
     app.add_route("/v2/images/{image_id}/actions/reactivate", Switch(runtime, "active", "reactivate"))
     app.add_route("/v2/info/import", info.import_methods(runtime.options.methods))
     app.add_route("/v2/info/stores", info.stores(runtime.stores))
+    app.add_route("/v2/info/usage", info.ProjectUsage(runtime))
     app.add_route("/v2/info/stores/detail", info.StoresDetail(runtime.stores))
     app.add_route("/v2/stores/{store}/{image_id}", StoreImage(runtime))
     app.add_route("/v2/tasks", Tasks(runtime, dispatcher, options))

@@ -13,6 +13,7 @@ from api.context import caller
 from api.imports import STORE_HEADER
 from api.received import data_of, require_data
 from catalog.images import ImageRecord, Location
+from flows.limits import require_within
 from flows.locations import settled
 from flows.runtime import Runtime
 from flows.upload import upload
@@ -50,7 +51,8 @@ class Data:
         store = self._target(req)
         who = caller(req)
         with self._runtime.catalog.read() as tx:
-            rights.image_for(tx, who, image_id, "upload_image")
+            image = rights.image_for(tx, who, image_id, "upload_image")
+        require_within(self._runtime, image.owner, stored=size or 0, uploading=1)
         upload(self._runtime, image_id, store, data_of(req, size, patience=self._runtime.lease.stall_timeout), size)
         resp.status = falcon.HTTP_204
 

@@ -30,6 +30,7 @@ STATUSES: Mapping[str, int] = {
     "image_not_ready": 409,
     "store_not_configured": 409,
     "location_quota": 413,
+    "over_limit": 413,
     "source_refused": 400,
     "uri_denied": 400,
     "store_unknown": 409,

@@ -12,6 +12,7 @@ from api.new_image import NewImageReader
 from api.options import ApiOptions
 from api.versions import base_url
 from flows.dispatch import Dispatcher
+from flows.limits import require_within
 from flows.locations import settled
 from flows.runtime import Runtime
 
@@ -33,6 +34,7 @@ class Images:
         """Make an image without data: 201. Clients learn here, and only here, how they may bring the data."""
         who = caller(req)
         new = self._reader.read(read_object(req), who)
+        require_within(self._runtime, new.owner, images=1)
         with self._catalog.begin() as tx:
             image = tx.images.create(new)
         resp.status = falcon.HTTP_201

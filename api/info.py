@@ -3,8 +3,10 @@
 import falcon
 
 from api import rights
-from api.bodies import Fixed
+from api.bodies import Fixed, answer
 from api.context import caller
+from flows.limits import shown
+from flows.runtime import Runtime
 from stores.registry import StoreRegistry
 
 
@@ -23,6 +25,17 @@ def stores(registry: StoreRegistry) -> Fixed:
     included.
     """
     return Fixed({"stores": [_store(registry, store) for store in registry.ids()]})
+
+
+class ProjectUsage:
+    """`/v2/info/usage`."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """What the caller's project may use, and does; empty when there are no limits."""
+        answer(resp, {"usage": shown(self._runtime, caller(req).project)})
 
 
 class StoresDetail(Fixed):

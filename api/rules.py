@@ -127,10 +127,11 @@ WITHOUT_RULE: Final = frozenset(
         "HEAD /healthcheck",
         "GET /v2/info/import",
         "GET /v2/info/stores",
+        "GET /v2/info/usage",
         *(f"GET /v2/schemas/{name}" for name in ("image", "images", "member", "members", "task", "tasks")),
     }
 )
-"""Calls that tell nothing of anybody: everybody may have them who is let in, and health even who is not."""
+"""Calls that tell nothing of anybody else: everybody may have them who is let in, and health even who is not."""
 
 _METADEFS = (
     "metadef_admin metadef_default get_metadef_namespace get_metadef_namespaces add_metadef_namespace "

@@ -19,6 +19,7 @@ from catalog.errors import CatalogError, NotFound
 from catalog.task_listing import TaskQuery
 from catalog.tasks import TaskRecord
 from flows.dispatch import Dispatcher
+from flows.limits import require_within
 from flows.runtime import Runtime
 from flows.submit import submit
 
@@ -66,6 +67,7 @@ class Tasks:
         who = caller(req)
         rights.require_rule(who, "tasks_api_access")
         new, request = self._reader.read(read_object(req), who)
+        require_within(self._runtime, new.owner, images=1)
         with self._catalog.begin() as tx:
             image = tx.images.create(new)
         try:

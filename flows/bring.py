@@ -47,7 +47,7 @@ def bring(
     # What was promised of bytes that are kept as they come is as good as promised of the image.
     apart = promise if promise and promise.of == SOURCE and expand is not None else None
     of_source = [hash_of(image, apart.checksum.algorithm, apart, of="source")] if apart else []
-    taps = [*checks(ctx.runtime, image), *hashes(ctx.runtime, image, None if apart else promise)]
+    taps = [*checks(ctx.runtime, image, copies=len(keys)), *hashes(ctx.runtime, image, None if apart else promise)]
     result = move(ctx, source, keys, taps, source_taps=of_source, expand=expand, phase=phase)
     data = asdict(known_of(ctx.runtime, image, result.facts))
     verified = promise.kept if promise else None

@@ -5,6 +5,7 @@ then.
 from catalog.facts import DataFacts
 from catalog.images import ImageRecord
 from flows.checksums import Promise
+from flows.limits import largest
 from flows.runtime import Runtime
 from pipeline.facts import Facts
 from pipeline.formats import FormatTap
@@ -14,10 +15,10 @@ COMPRESSED = "compressed"
 """The `container_format` whose bytes are kept as they come (import-behaviour §4.3)."""
 
 
-def checks(runtime: Runtime, image: ImageRecord) -> list[Tap]:
-    """What may veto the bytes: their number, and their format."""
+def checks(runtime: Runtime, image: ImageRecord, *, copies: int = 1) -> list[Tap]:
+    """What may veto the bytes, which will be kept in so many copies: their number, and their format."""
     return [
-        SizeTap(cap=runtime.options.image_size_cap),
+        SizeTap(cap=largest(runtime, image.owner, copies=copies)),
         FormatTap(str(image.disk_format), str(image.container_format), runtime.formats),
     ]
 

@@ -43,6 +43,12 @@ class LocationQuota(NotAdmitted):
     code = "location_quota"
 
 
+class OverLimit(NotAdmitted):
+    """The project would use more than it may (413); the text says how much that is."""
+
+    code = "over_limit"
+
+
 class StagingError(Exception):
     """The staging area does not do what it is there for."""
 

@@ -12,6 +12,21 @@ STAGED_FOR = 48 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What the images of one project may use, see `catalog.usage.Usage`; negative: no limit."""
+
+    stored: int = -1
+    staged: int = -1
+    images: int = -1
+    uploading: int = -1
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a limit at all."""
+        return max(self.stored, self.staged, self.images, self.uploading) >= 0
+
+
+@dataclass(frozen=True, slots=True)
 class ImportOptions:
     """What every import obeys. Sizes are bytes, times are seconds.
 
@@ -25,6 +40,7 @@ class ImportOptions:
     image_size_cap: int = 1 << 40
     location_quota: int = 10
     secure_hash: bool = True
+    limits: Limits = Limits()
     task_time_to_live: float = 48 * 3600.0
     max_attempts: int = 5
     retry_base: float = 5.0

@@ -27,11 +27,12 @@ class Staging:
     host: str | None
 
 
-def stage(runtime: "Runtime", image_id: str, source: Source, size: int | None) -> int:
+def stage(runtime: "Runtime", image_id: str, source: Source, size: int | None, *, cap: int | None = None) -> int:
     """Keep the bytes of `source` for an import into the queued image; how many there were.
 
     They go into the staging store as they come, and nowhere else: whoever imports them expands, hashes and inspects
-    them, and would not believe another's word. `size` is how many were announced. Whatever is raised, nothing stays and
+    them, and would not believe another's word. `size` is how many were announced; `cap` is how many may come, if that
+    is less than every image may have. Whatever is raised, nothing stays and
     the image is queued again: `TooBig`, `StagingFull`, `StagingUnavailable`, what the source raises, `NotFound`,
     `Conflict` when the image is not queued, and `UploadOver`. If this process dies, or the database is away in the end,
     it becomes so when nothing was heard of the upload for `stall_timeout` seconds.
@@ -42,7 +43,8 @@ def stage(runtime: "Runtime", image_id: str, source: Source, size: int | None) -
         tx.uploads.begin(reception.upload, host=runtime.staging.host, lease=reception.lease)
     try:
         with reception:
-            received = reception.receive(source, size, [SizeTap(runtime.options.image_size_cap)]).bytes_written
+            tap = SizeTap(runtime.options.image_size_cap if cap is None else cap)
+            received = reception.receive(source, size, [tap]).bytes_written
             reception.record(lambda tx: tx.uploads.stored(reception.upload, received))
     except StoreError as error:
         raise _blamed(error) from error

@@ -14,7 +14,8 @@ from flows.admission import choose_stores, require_ready
 from flows.bring import take_back
 from flows.dispatch import Dispatcher
 from flows.errors import BadImportRequest
-from flows.flow import ImportRequest
+from flows.flow import Admission, Flow, ImportRequest
+from flows.limits import require_room_to_import
 from flows.locations import settled
 from flows.methods import ALL_FLOWS, FLOWS
 from flows.runtime import Runtime
@@ -48,9 +49,35 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
     admission = flow.admit(runtime, request, replace(image, status=once_free))
     holding = tuple(dict.fromkeys(place.store for place in settled(runtime, image).locations))
     stores = (admission.store,) if admission.store else _chosen(runtime, request, holding)
-    task_id = str(uuid.uuid4())
-    new = NewTask(
-        id=task_id,
+    require_room_to_import(runtime, image, stores, flow.begins_from)
+    new = _new_task(image, request, who, flow, admission, stores, holding)
+    task_id = new.id
+    how = Preemption(_undo, runtime.options.task_time_to_live)
+    if not stores:
+        # Decided in http-api §17 (f): who asks for a copy in all stores, and has it, gets a task that says so.
+        said = f"Nothing to copy: the image is in {', '.join(sorted(holding))} already."
+        runtime.catalog.record_fulfilled(new, said, how, keep_for=runtime.options.task_time_to_live)
+        return task_id
+    runtime.catalog.request_import(new, how)
+    log.info("task %s: %s of image %s into %s is on record", task_id, flow.name, image.id, ", ".join(new.stores))
+    if not dispatcher.send(flow, task_id, host=admission.host):
+        # The wish is recorded; without this note the sweeper would only wait longer before it rings.
+        with contextlib.suppress(CatalogError), runtime.catalog.begin() as tx:
+            tx.tasks.not_sent(task_id)
+    return task_id
+
+
+def _new_task(
+    image: ImageRecord,
+    request: ImportRequest,
+    who: Requester,
+    flow: Flow,
+    admission: Admission,
+    stores: tuple[str, ...],
+    holding: tuple[str, ...],
+) -> NewTask:
+    return NewTask(
+        id=str(uuid.uuid4()),
         image_id=image.id,
         flow=flow.name,
         stores=stores or holding,
@@ -65,19 +92,6 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
         user_id=who.user,
         request_id=who.request_id,
     )
-    how = Preemption(_undo, runtime.options.task_time_to_live)
-    if not stores:
-        # Decided in http-api §17 (f): who asks for a copy in all stores, and has it, gets a task that says so.
-        said = f"Nothing to copy: the image is in {', '.join(sorted(holding))} already."
-        runtime.catalog.record_fulfilled(new, said, how, keep_for=runtime.options.task_time_to_live)
-        return task_id
-    runtime.catalog.request_import(new, how)
-    log.info("task %s: %s of image %s into %s is on record", task_id, flow.name, image.id, ", ".join(new.stores))
-    if not dispatcher.send(flow, task_id, host=admission.host):
-        # The wish is recorded; without this note the sweeper would only wait longer before it rings.
-        with contextlib.suppress(CatalogError), runtime.catalog.begin() as tx:
-            tx.tasks.not_sent(task_id)
-    return task_id
 
 
 def _chosen(runtime: Runtime, request: ImportRequest, holding: tuple[str, ...]) -> tuple[str, ...]:

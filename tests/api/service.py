@@ -85,7 +85,7 @@ def runtime(directory: Path, stores: StoreRegistry | None = None, *, url: str | 
         expansion=ExpansionLimit(max_bytes=1 << 40),
         formats=FormatRules(),
         options=ImportOptions(),
-        lease=LeaseOptions(),
+        lease=LeaseOptions(ttl=0.1, progress_interval=0.1),
     )
 
 

@@ -10,6 +10,7 @@ from falcon import testing
 
 from api.options import ApiOptions
 from flows.methods import FLOWS
+from flows.options import Limits
 from tests.api.service import Service
 from tests.api.walks import (
     ANSWERS,
@@ -185,6 +186,17 @@ def test_tasks_are_shown_to_whose_they_are(service: Service) -> None:
         assert [task["id"] for task in client.simulate_get(f"/v2/images/{image}/tasks").json["tasks"]] == tasks, who
     assert seen_by(service, PEOPLE["stranger"]).simulate_get(f"/v2/images/{image}/import").status_code == 200
     assert seen_by(service, PEOPLE["accepted"]).simulate_get(f"/v2/images/{image}/import").status_code == 403
+
+
+def test_what_a_project_uses_is_told_to_itself(service: Service) -> None:
+    """Given limits and one image, then its project hears of it, and no other learns how much there is."""
+    options = replace(service.runtime.options, limits=Limits(images=10))
+    limited = Service(replace(service.runtime, options=options))
+    limited.image(owner=OWNER, visibility="public")
+
+    for who, caller in PEOPLE.items():
+        shown = seen_by(limited, caller).simulate_get("/v2/info/usage").json["usage"]
+        assert shown.get("image_count_total", {}).get("usage", 0) == (1 if caller.project == OWNER else 0), who
 
 
 def test_workers_and_hosts_are_shown_to_administrators(service: Service) -> None:

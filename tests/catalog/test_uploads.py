@@ -161,14 +161,17 @@ class TestPublished:
         assert (shown(catalog, image_id), state(catalog, upload)) == (("active", FACTS.size), "located")
 
     def test_only_once(self, catalog: Catalog) -> None:
-        """Given an upload that is over, in whatever way, then it cannot be published."""
+        """Given an upload that is over, then it cannot be published; one that is published already is so."""
         ended = [new_image(catalog) for _ in range(3)]
         uploads = [begun(catalog, image_id, status="saving") for image_id in ended]
         self.publish(catalog, uploads[0])
         with catalog.begin() as tx:
             tx.uploads.failed(uploads[1])
         catalog.delete_image(ended[2])
-        for upload in uploads:
+        before = image_of(catalog, ended[0])
+        self.publish(catalog, uploads[0])
+        assert image_of(catalog, ended[0]) == before
+        for upload in uploads[1:]:
             with pytest.raises(UploadOver):
                 self.publish(catalog, upload)
         assert [state(catalog, upload) for upload in uploads] == ["located", "garbage", "garbage"]

@@ -118,6 +118,28 @@ def test_garbage_on_the_disk_of_a_host(service: Service, host: str | None, left:
     assert keys == left, "what is deleted for the last time is forgotten"
 
 
+def test_garbage_that_nobody_can_delete_is_in_nobodys_way(service: Service) -> None:
+    """Given an object at which a store's driver itself fails, then what is due after it goes all the same."""
+    image = service.image()
+    for place, key in enumerate(("bad", "good")):
+        writer = service.memory["a"].create(key)
+        writer.write(b"x")
+        writer.commit()
+        row = {"store": "a", "object_key": key, "image_id": image.id, "task_id": None, "created_at": 0}
+        due = {"state": "garbage", "collect_at": place, "forget_at": 0}
+        with service.runtime.catalog.begin() as tx:
+            tx.connection.execute(insert(t.objects).values(row | due))
+
+    def fails(call: Call, go: Callable[[], Any]) -> Any:
+        if call.key == "bad":
+            raise RuntimeError("a bug")
+        return go()
+
+    service.fail("a", "delete", fails)
+    sweep_soon(service)
+    assert service.memory["a"].keys() == ["bad"]
+
+
 def test_a_dead_worker_is_replaced(service: Service) -> None:
     """Given a worker that died in mid-transfer, when its lease has run out, then another attempt completes the
     import.
