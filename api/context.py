@@ -101,6 +101,8 @@ def caller_of(
 
 def judged(who: Context, rules: Rules) -> Context:
     """`who` under these rules, of which `context_is_admin` says who is an administrator; who is nobody never is."""
+    if rules is who.rules:
+        return who
     if rules.is_default("context_is_admin") or (who.user is None and who.project is None):
         return replace(who, rules=rules)
     values = who.to_policy_values()

@@ -79,7 +79,7 @@ class Policy:
         if options.policy_file:
             self.rules: Callable[[], Rules] = Watched(options.policy_file, self._read).now
         else:
-            unchanging = self._with({})
+            unchanging = self._with({}) if self._protections else DEFAULTS
             self.rules = lambda: unchanging
 
     def _read(self, path: Path) -> Rules:

@@ -3,6 +3,7 @@
 import re
 import uuid
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -186,6 +187,27 @@ def test_tasks_are_shown_to_whose_they_are(service: Service) -> None:
         assert [task["id"] for task in client.simulate_get(f"/v2/images/{image}/tasks").json["tasks"]] == tasks, who
     assert seen_by(service, PEOPLE["stranger"]).simulate_get(f"/v2/images/{image}/import").status_code == 200
     assert seen_by(service, PEOPLE["accepted"]).simulate_get(f"/v2/images/{image}/import").status_code == 403
+
+
+def test_the_tasks_api_opened_to_all_shows_each_its_own(service: Service, tmp_path: Path) -> None:
+    """Given a rule that lets everybody use it, then tasks of other projects are still not there, nor markers."""
+    (tmp_path / "policy.json").write_text('{"tasks_api_access": "@"}')
+    open_ = Service(service.runtime, ApiOptions(policy_file=str(tmp_path / "policy.json")))
+    task, unknown = service.importing(service.image(owner=OWNER), owner=OWNER), str(uuid.uuid4())
+    nobodys = service.importing(service.image(owner=OWNER), owner=OWNER)
+    with service.catalog.database.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE tasks SET owner = NULL WHERE id = '{nobodys}'")
+
+    for who, tasks in {"owner": {task}, "reader": {task}, "admin": {task, nobodys}}.items():
+        assert {one["id"] for one in seen_by(open_, PEOPLE[who]).simulate_get("/v2/tasks").json["tasks"]} == tasks
+        assert seen_by(open_, PEOPLE[who]).simulate_get(f"/v2/tasks/{task}").json["id"] == task
+    for who in ("stranger", "service", "accepted", "anonymous"):
+        client = seen_by(open_, PEOPLE[who])
+        assert client.simulate_get("/v2/tasks").json["tasks"] == []
+        for query in ("/v2/tasks/{}", "/v2/tasks?marker={}"):
+            given = [answered(client.simulate_get(query.format(one)), one) for one in (task, unknown)]
+            assert given[0] == given[1]
+            assert given[0][0] in (400, 404)
 
 
 def test_what_a_project_uses_is_told_to_itself(service: Service) -> None:
