@@ -230,6 +230,9 @@ def _api_options(conf: Any) -> ApiOptions:
         auth_strategy=own.auth_strategy,
         http_basic_auth_user_file=conf.http_basic_auth_user_file,
         allow_anonymous_access=conf.allow_anonymous_access,
+        policy_file=_policy_file(conf),
+        property_protection_file=_beside(conf, "[DEFAULT] property_protection_file", conf.property_protection_file),
+        property_protection_rule_format=conf.property_protection_rule_format,
         configuration=conf,
         trusted_proxies=tuple(own.trusted_proxies),
         cors=_cors_options(conf.cors),
@@ -257,6 +260,30 @@ def _api_options(conf: Any) -> ApiOptions:
             "enable_proxy_headers_parsing asks for: from anybody else they are lies"
         )
     return options
+
+
+def _policy_file(conf: Any) -> str:
+    """The path of the file; that of `policy.yaml` beside the configuration where no option names one."""
+    given = conf.oslo_policy
+    if given.policy_dirs:
+        raise BadSettings("[oslo_policy] policy_dirs is not read; what is in the files there belongs into policy_file")
+    if given.policy_file:
+        return _beside(conf, "[oslo_policy] policy_file", given.policy_file)
+    return str(_found(conf, "policy.yaml") or "") if conf.config_file else ""
+
+
+def _beside(conf: Any, option: str, path: str) -> str:
+    """The file at `path`, which begins where the configuration files are; empty as it is."""
+    found = _found(conf, path) if path else None
+    if path and found is None:
+        raise BadSettings(f"{option}: there is no file {path}")
+    return str(found or "")
+
+
+def _found(conf: Any, path: str) -> Path | None:
+    """The file of that path beside the configuration file that was read last, or one before it."""
+    folders = [Path(name).absolute().parent for name in reversed(conf.config_file or ["here"])]
+    return next((place for folder in folders if (place := folder / Path(path).expanduser()).is_file()), None)
 
 
 def _cors_options(given: Any) -> CorsOptions:

@@ -347,6 +347,17 @@ def test_an_import_for_one_host_says_so_and_wakes_its_workers(
     assert shown["phase"] == "waiting for a worker on host there"
 
 
+def test_which_host_it_is_is_for_administrators_to_know(service: Service, tenant: Service) -> None:
+    """Given an import that only one host can do, then its owner reads that it waits, and not for whom."""
+    image = service.image(owner="mine")
+    service.importing(image, host="there")
+
+    shown = tenant.client.simulate_get(f"/v2/images/{image}/import")
+
+    assert shown.json["phase"] == "waiting for a worker"
+    assert "there" not in shown.text
+
+
 # -- a broker that is away
 
 
