@@ -17,6 +17,7 @@ from api.images import Image, Images
 from api.imports import Import
 from api.lingering import Lingering
 from api.members import ImageMember, Members
+from api.openapi import OpenApi
 from api.options import ApiOptions
 from api.proxies import Proxies
 from api.schemas import documents
@@ -27,7 +28,6 @@ from api.tasks import ImageTasks
 from api.versions import Versions
 from flows.dispatch import Dispatcher
 from flows.runtime import Runtime
-
 App: TypeAlias = falcon.App[falcon.Request, falcon.Response]
 
 
@@ -60,6 +60,9 @@ def create_app(
     app.add_route("/v2/stores/{store}/{image_id}", StoreImage(runtime))
     for name, document in documents(options).items():
         app.add_route(f"/v2/schemas/{name}", Fixed(document))
+    described = OpenApi(app, options)
+    app.add_route("/openapi.json", described)
+    app.add_route("/docs", described, suffix="page")
     return app
 
 
