@@ -43,7 +43,7 @@ fmt: dev ## Format and mend what can be mended
 	$(VENV)/bin/ruff check --fix-only .
 	$(VENV)/bin/ruff format .
 
-bench: dev servers ## Measure one import beside curl | tee | openssl on the same files
+bench: dev servers ## Measure an import beside curl | tee | openssl on the same files, and the API
 	@$(PY) -m bench $(ARGS)
 
 lock: dev ## Write the lock files anew from pyproject.toml (UPGRADE=1 moves every pin)

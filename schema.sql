@@ -49,8 +49,24 @@ CREATE TABLE images (
     CONSTRAINT image_deleted_at CHECK ((status = 'deleted') = (deleted_at IS NOT NULL)),
     CONSTRAINT image_numbers CHECK (min_disk >= 0 AND min_ram >= 0 AND size >= 0 AND virtual_size >= 0)
 );
-CREATE INDEX images_by_age ON images (created_at, id);
-CREATE INDEX images_by_name ON images (name);
+-- What lists are found by: each index leads to a page of an everyday list, also deep within it; without it, that list
+-- reads the whole table or much of it (tests/catalog/test_plans.py). They end with what makes an order total, so that a
+-- marker's place is found in them too, and have no deleted images, which may be the most one day. An image changes a few
+-- times in its life, so that writes cost little: what an import has to tell all the time is in other tables.
+--
+-- In the order that is the default; last changed, or changed since.
+CREATE INDEX images_by_age ON images (created_at, id) WHERE deleted_at IS NULL;
+CREATE INDEX images_by_change ON images (updated_at, created_at, id) WHERE deleted_at IS NULL;
+-- By name and size, and for filters on them. A null counts as empty, for sorting and as a marker's place.
+CREATE INDEX images_by_name ON images ((coalesce(name, '')), created_at, id) WHERE deleted_at IS NULL;
+CREATE INDEX images_by_size ON images ((coalesce(size, 0)), created_at, id) WHERE deleted_at IS NULL;
+-- A project's own; public and community ones; what is not active yet.
+CREATE INDEX images_of_owner ON images (owner, created_at, id) WHERE deleted_at IS NULL;
+CREATE INDEX images_of_visibility ON images (visibility, created_at, id) WHERE deleted_at IS NULL;
+CREATE INDEX images_of_status ON images (status, created_at, id) WHERE deleted_at IS NULL;
+-- Few images have these flags, so these are small, and nothing else leads to them.
+CREATE INDEX images_hidden ON images (created_at, id) WHERE os_hidden AND deleted_at IS NULL;
+CREATE INDEX images_protected ON images (created_at, id) WHERE protected AND deleted_at IS NULL;
 
 CREATE TABLE image_properties (
     image_id TEXT NOT NULL REFERENCES images (id),
@@ -60,12 +76,15 @@ CREATE TABLE image_properties (
     -- These are views of rows (targets, image_locks), never stored: nobody can forge them.
     CONSTRAINT property_not_reserved CHECK (substr(name, 1, 9) <> 'os_glance' AND name <> 'stores')
 );
+-- From a name and value to the images. A value may be longer than what fits into an index; its beginning tells enough.
+CREATE INDEX images_of_property ON image_properties (name, substr(value, 1, 100));
 
 CREATE TABLE image_tags (
     image_id TEXT NOT NULL REFERENCES images (id),
     tag      TEXT NOT NULL,
     PRIMARY KEY (image_id, tag)
 );
+CREATE INDEX images_of_tag ON image_tags (tag, image_id);  -- from a tag to the images
 
 -- The projects that a shared image is shared with. While its visibility is another the rows stay, and mean nothing.
 --   pending  has not answered       -> accepted, rejected: whether lists show the image; each may become any other
@@ -80,16 +99,17 @@ CREATE TABLE image_members (
 );
 CREATE INDEX images_of_member ON image_members (member, image_id);
 
--- Where the data of an image is. A store holds an object of an image at most once.
+-- Where the data of an image is. A store holds an object of an image at most once. In a store that only others fill, an
+-- object's key is its URL, and many images may be made of one: such an object is not ours, and not in `objects`.
 CREATE TABLE locations (
     image_id   TEXT   NOT NULL REFERENCES images (id),
     store      TEXT   NOT NULL,
     object_key TEXT   NOT NULL,
     url        TEXT   NOT NULL,                            -- never with a credential
     created_at BIGINT NOT NULL,
-    PRIMARY KEY (image_id, store, object_key),
-    CONSTRAINT location_object_used_once UNIQUE (store, object_key)
+    PRIMARY KEY (image_id, store, object_key)
 );
+CREATE UNIQUE INDEX location_object_used_once ON locations (store, object_key) WHERE object_key <> url;
 
 -- One request to bring an image's data somewhere. The row is the job; a message is only a doorbell.
 --   pending     accepted, no worker has begun        -> processing, failure
@@ -132,6 +152,7 @@ CREATE TABLE tasks (
 -- An image is brought by one task at a time.
 CREATE UNIQUE INDEX one_live_task_per_image ON tasks (image_id) WHERE status IN ('pending', 'processing');
 CREATE INDEX tasks_of_image ON tasks (image_id, created_at);
+CREATE INDEX tasks_by_age ON tasks (created_at, id);
 CREATE INDEX tasks_to_send ON tasks (sent_at) WHERE status IN ('pending', 'processing');
 
 -- One target store of one task. `current` marks the newest verdict on this image and store; the current rows are what

@@ -21,7 +21,7 @@ from oslo_config import cfg
 
 from api.options import ApiOptions, CorsOptions
 from flows.methods import FLOWS
-from flows.options import STAGING_STORE, BrokerOptions, ImportOptions, LeaseOptions, StagingOptions
+from flows.options import STAGING_STORE, BrokerOptions, ImportOptions, LeaseOptions, Limits, StagingOptions
 from flows.policy import UriRules
 from option_table import OPTIONS, STORE_OPTIONS, store_section
 from pipeline.decompress import ExpansionLimit
@@ -37,6 +37,9 @@ EMBEDDED_STORES = ("a", "b", "c")
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """What every broker takes as part of the name of a queue."""
+
+_UNITS = ("B", "KB", "MB", "GB", "TB")
+_QUOTA = re.compile(rf"(?P<number>[0-9]{{1,12}})(?P<unit>{'|'.join(_UNITS)})?")
 
 _DATADIR = "filesystem_store_datadir"
 
@@ -173,12 +176,33 @@ def _import_options(conf: Any) -> ImportOptions:
         md5=own.md5_checksum,
         image_size_cap=conf.image_size_cap,
         location_quota=conf.image_location_quota,
+        secure_hash=conf.do_secure_hash,
+        limits=_limits(conf),
         task_time_to_live=conf.task.task_time_to_live * 3600.0,
         max_attempts=own.max_attempts,
         retry_base=own.retry_base,
         retry_cap=own.retry_cap,
         store_idle_timeout=own.store_idle_timeout,
     )
+
+
+def _limits(conf: Any) -> Limits:
+    own = conf.tranship
+    return Limits(
+        stored=_bytes(conf.user_storage_quota) or -1,
+        staged=own.image_stage_total << 20 if own.image_stage_total >= 0 else -1,
+        images=own.image_count_total,
+        uploading=own.image_count_uploading,
+    )
+
+
+def _bytes(text: str) -> int:
+    """The bytes of `10GB`, as Glance writes quotas: units are powers of 1024, and none is bytes."""
+    with _named("DEFAULT", "user_storage_quota"):
+        found = _QUOTA.fullmatch(text.strip())
+        if found is None:
+            raise ValueError(f"{text!r} is not a number and one of B, KB, MB, GB, TB")
+        return int(found["number"]) << 10 * _UNITS.index(found["unit"] or "B")
 
 
 def _api_options(conf: Any) -> ApiOptions:

@@ -16,6 +16,7 @@ from api.image_view import ImageView
 from api.images import Image, Images
 from api.imports import Import
 from api.lingering import Lingering
+from api.locations import Locations
 from api.members import ImageMember, Members
 from api.openapi import OpenApi
 from api.options import ApiOptions
@@ -24,10 +25,11 @@ from api.schemas import documents
 from api.staging import Stage
 from api.stores import StoreImage
 from api.tags import ImageTag
-from api.tasks import ImageTasks
+from api.tasks import ImageTasks, Task, Tasks
 from api.versions import Versions
 from flows.dispatch import Dispatcher
 from flows.runtime import Runtime
+
 App: TypeAlias = falcon.App[falcon.Request, falcon.Response]
 
 
@@ -47,6 +49,7 @@ def create_app(
     app.add_route("/v2/images/{image_id}", Image(runtime, dispatcher, options, view))
     app.add_route("/v2/images/{image_id}/file", Data(runtime))
     app.add_route("/v2/images/{image_id}/import", Import(runtime, dispatcher))
+    app.add_route("/v2/images/{image_id}/locations", Locations(runtime, dispatcher))
     app.add_route("/v2/images/{image_id}/stage", Stage(runtime))
     app.add_route("/v2/images/{image_id}/tasks", ImageTasks(runtime))
     app.add_route("/v2/images/{image_id}/members", Members(runtime, options))
@@ -56,8 +59,11 @@ def create_app(
     app.add_route("/v2/images/{image_id}/actions/reactivate", Switch(runtime, "active"))
     app.add_route("/v2/info/import", info.import_methods(runtime.options.methods))
     app.add_route("/v2/info/stores", info.stores(runtime.stores))
+    app.add_route("/v2/info/usage", info.ProjectUsage(runtime))
     app.add_route("/v2/info/stores/detail", info.StoresDetail(runtime.stores))
     app.add_route("/v2/stores/{store}/{image_id}", StoreImage(runtime))
+    app.add_route("/v2/tasks", Tasks(runtime, dispatcher, options))
+    app.add_route("/v2/tasks/{task_id}", Task(runtime))
     for name, document in documents(options).items():
         app.add_route(f"/v2/schemas/{name}", Fixed(document))
     described = OpenApi(app, options)

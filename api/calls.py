@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from api.patches import V20, V21
-from api.received import MEDIA_TYPE
+from api.imports import STORE_HEADER
+from api.received import MEDIA_TYPE, SIZE
 
 JSON: Final = "application/json"
 HTML: Final = "text/html"
@@ -60,12 +61,18 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "image_not_ready": "The image is not in a state, or has not got the formats, that the method needs.",
         "store_not_configured": "A store is not known here.",
         "location_quota": "More stores than an image may be in.",
+        "over_limit": "The project would have more than it may.",
         "source_refused": "The source refuses.",
         "uri_denied": "The URI does not pass filtering.",
         "store_unknown": "The store is not known here.",
         "store_read_only": "The store can only be read.",
         "object_in_use": "The store keeps the data, since somebody still uses it.",
-        "store_unavailable": "No store that has the data answers.",
+        "store_unavailable": "The store does not answer.",
+        "store_denied": "The store refuses this service.",
+        "store_full": "The store has no room.",
+        "formats_missing": "The image declares no formats yet.",
+        "format_mismatch": "The data is of another format than the image declares.",
+        "unsafe_image": "The data refers to files of its host, or is otherwise unsafe.",
         "source_broken": "The body broke off, or has another size than announced.",
         "source_stalled": "Nothing came for too long.",
         "too_big": "More bytes than an image may have.",
@@ -89,7 +96,11 @@ _NOT_SHARED = "The image is not `shared`, or not the caller's."
 
 _READS = ("not_found",)
 _CHANGES = ("not_found", "conflict")
-_RECEIVES = ("not_found", "conflict", "source_broken", "source_stalled", "too_big", "upload_over")
+_RECEIVES = (*_CHANGES, "source_broken", "source_stalled", "too_big", "upload_over", "over_limit")
+_SUBMITS = (
+    *("not_found", "conflict", "lock_held", "bad_import_request", "image_not_ready", "store_not_configured"),
+    *("store_read_only", "location_quota", "over_limit", "uri_denied", "source_refused"),
+)
 
 CALLS: Final[Mapping[str, Call]] = MappingProxyType(
     {
@@ -105,7 +116,7 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
             "Images",
             "Make an image, without data yet",
             {201: Answer("The image.", "Image", headers=_ANNOUNCED)},
-            ("duplicate",),
+            ("duplicate", "over_limit"),
             {400: "An attribute has a value that it cannot have.", 413: _QUOTA},
             body={JSON: "NewImage"},
             example={"name": "debian", "disk_format": "qcow2", "container_format": "bare"},
@@ -158,24 +169,40 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
             },
             takes=("prefer", "Range"),
         ),
+        "PUT /v2/images/{image_id}/file": Call(
+            "Data",
+            "Upload the data; then the image is active",
+            {204: _DONE},
+            (
+                *(*_RECEIVES, "formats_missing", "format_mismatch", "unsafe_image"),
+                *("store_full", "store_denied", "store_unavailable"),
+            ),
+            {
+                400: "The store is not known here.",
+                410: "The store can only be read.",
+                415: f"The body is not {MEDIA_TYPE}.",
+            },
+            takes=(STORE_HEADER, SIZE),
+            body={MEDIA_TYPE: "Data"},
+        ),
         "PUT /v2/images/{image_id}/stage": Call(
             "Data",
             "Upload data, to be imported later",
             {204: _DONE},
             (*_RECEIVES, "staging_full", "staging_unavailable"),
-            {404: "There is no such image, or no method that imports staged data.", 415: f"The body is not {MEDIA_TYPE}."},
-            takes=("x-openstack-image-size",),
+            {
+                404: "There is no such image, or no method that imports staged data.",
+                415: f"The body is not {MEDIA_TYPE}.",
+            },
+            takes=(SIZE,),
             body={MEDIA_TYPE: "Data"},
         ),
         "POST /v2/images/{image_id}/import": Call(
             "Import",
             "Bring data: from a URL, from what was staged, or from other stores",
             {202: _ACCEPTED},
-            (
-                *("not_found", "conflict", "lock_held", "bad_import_request", "image_not_ready"),
-                *("store_not_configured", "store_read_only", "location_quota", "uri_denied", "source_refused"),
-            ),
-            takes=("X-Image-Meta-Store",),
+            _SUBMITS,
+            takes=(STORE_HEADER,),
             body={JSON: "ImportRequest"},
             example={"method": {"name": "web-download", "uri": "https://example.org/debian.qcow2"}, "all_stores": True},
         ),
@@ -192,6 +219,48 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
         "GET /v2/images/{image_id}/tasks": Call(
             "Import", "List an image's tasks", {200: Answer("Those that the caller may see.", "ImageTasks")}, _READS
         ),
+        "GET /v2/images/{image_id}/locations": Call(
+            "Locations",
+            "Tell services where the data is",
+            {200: Answer("Where, in the order in which it is read.", "Locations")},
+            _READS,
+        ),
+        "POST /v2/images/{image_id}/locations": Call(
+            "Locations",
+            "Make data that is there already the image's",
+            {202: _ACCEPTED},
+            _SUBMITS,
+            {400: "`url` is missing or malformed, or the hash is.", 403: "The URL is for services to name."},
+            body={JSON: "NewLocation"},
+            example={"url": "https://example.org/debian.qcow2", "validation_data": {}},
+        ),
+        "GET /v2/tasks": Call(
+            "Tasks",
+            "List tasks, a page at a time, for administrators",
+            {200: Answer("A page; `next` is there when there may be another.", "Tasks")},
+            ("bad_marker",),
+            {400: _FILTERED},
+            takes=("limit", "marker", "tasks"),
+        ),
+        "POST /v2/tasks": Call(
+            "Tasks",
+            "Make an image and import into it, the old way",
+            {201: Answer("The task.", "Task", headers=("Location",))},
+            (*_SUBMITS, "duplicate"),
+            {400: "A field is missing or malformed.", 413: _QUOTA},
+            body={JSON: "NewTask"},
+            example={
+                "type": "import",
+                "input": {
+                    "import_from": "https://example.org/debian.qcow2",
+                    "import_from_format": "qcow2",
+                    "image_properties": {"name": "debian"},
+                },
+            },
+        ),
+        "GET /v2/tasks/{task_id}": Call(
+            "Tasks", "Show a task, for administrators", {200: Answer("The task.", "Task")}, _READS
+        ),
         "DELETE /v2/stores/{store}/{image_id}": Call(
             "Stores",
             "Delete an image's data from one store",
@@ -203,8 +272,11 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
         "GET /v2/info/stores/detail": Call(
             "Stores", "List stores with types, weights and properties", {200: Answer("The stores.", "StoresDetail")}
         ),
-        "GET /v2/info/import": Call(
-            "Stores", "List import methods", {200: Answer("The methods.", "ImportMethods")}
+        "GET /v2/info/import": Call("Stores", "List import methods", {200: Answer("The methods.", "ImportMethods")}),
+        "GET /v2/info/usage": Call(
+            "Stores",
+            "Tell the project's limits and use",
+            {200: Answer("Sizes in MiB, -1 for no limit; empty when there are no limits at all.", "Usage")},
         ),
         "GET /v2/images/{image_id}/members": Call(
             "Members",

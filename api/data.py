@@ -1,4 +1,4 @@
-"""The data of an image, whole or a range of it (http-api §5.2)."""
+"""The data of an image: sent by a client, or sent to one, whole or a range of it (http-api §5.1, §5.2)."""
 
 import logging
 import re
@@ -10,11 +10,15 @@ import falcon
 from api import rights
 from api.bodies import no_body
 from api.context import caller
+from api.imports import STORE_HEADER
+from api.received import data_of, require_data
 from catalog.images import ImageRecord, Location
+from flows.limits import require_within
 from flows.locations import settled
 from flows.runtime import Runtime
+from flows.upload import upload
 from stores.base import CHUNK, FileBacked, Reader
-from stores.errors import ObjectNotFound, StoreError, StoreUnavailable
+from stores.errors import ObjectNotFound, ReadOnlyStore, StoreError, StoreUnavailable, UnknownStore
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +44,31 @@ class Data:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._stores = runtime.stores
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
+        """Make the body the data of the image: 204, and it is active."""
+        size = require_data(req)
+        store = self._target(req)
+        who = caller(req)
+        with self._runtime.catalog.read() as tx:
+            image = rights.visible_image(tx, who, image_id)
+        rights.require_may_upload(who, image)
+        require_within(self._runtime, image.owner, stored=size or 0, uploading=1)
+        upload(self._runtime, image_id, store, data_of(req, size, patience=self._runtime.lease.stall_timeout), size)
+        resp.status = falcon.HTTP_204
+
+    def _target(self, req: falcon.Request) -> str:
+        """The store that the header names, or the default. 400 for one that is not there, 410 for one that can only be
+        read: both other than where an import names them.
+        """
+        store = req.get_header(STORE_HEADER) or self._stores.default
+        try:
+            self._stores.writable(store)
+        except UnknownStore:
+            raise falcon.HTTPBadRequest(description=f"The header {STORE_HEADER} names {store}: no store.") from None
+        except ReadOnlyStore as error:
+            raise falcon.HTTPGone(description=f"No data can be added: {error}.") from error
+        return store
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """The bytes; 204 while there are none. An image has data from its activation on, not before ([R] §1.5)."""

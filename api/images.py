@@ -12,6 +12,7 @@ from api.new_image import NewImageReader
 from api.options import ApiOptions
 from api.versions import base_url
 from flows.dispatch import Dispatcher
+from flows.limits import require_within
 from flows.locations import settled
 from flows.runtime import Runtime
 
@@ -32,6 +33,7 @@ class Images:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Make an image without data: 201. Clients learn here, and only here, how they may bring the data."""
         new = self._reader.read(read_object(req), caller(req))
+        require_within(self._runtime, new.owner, images=1)
         with self._catalog.begin() as tx:
             image = tx.images.create(new)
         resp.status = falcon.HTTP_201
@@ -42,7 +44,7 @@ class Images:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """A page of images."""
         listing = Listing(req.query_string, self._options, caller(req))
-        with self._catalog.read() as tx:
+        with self._catalog.peek() as tx:
             page = tx.images.page(listing.query)
         images = [self._view.show(settled(self._runtime, image)) for image in page]
         answer(resp, {"images": images, **listing.links(page), "schema": "/v2/schemas/images"})
@@ -61,7 +63,7 @@ class Image:
     def on_get(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """The image as it is now."""
         no_body(req)
-        with self._catalog.read() as tx:
+        with self._catalog.peek() as tx:
             image = rights.visible_image(tx, caller(req), image_id)
         answer(resp, self._view.show(settled(self._runtime, image)))
 
@@ -80,7 +82,7 @@ class Image:
         """Delete the image, whatever its status; what its stores hold goes soon after."""
         no_body(req)
         who = caller(req)
-        with self._catalog.read() as tx:
+        with self._catalog.peek() as tx:
             image = rights.visible_image(tx, who, image_id)
         rights.require_may_modify(who, image)
         # Under an id that no store has any more, nobody could delete the bytes.

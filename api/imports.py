@@ -15,7 +15,7 @@ from flows.checksums import SOURCE
 from flows.dispatch import Dispatcher
 from flows.errors import BadImportRequest
 from flows.flow import ImportRequest, Step
-from flows.methods import FLOWS
+from flows.methods import ALL_FLOWS, FLOWS
 from flows.runtime import Runtime
 from flows.submit import Requester, submit
 
@@ -36,9 +36,8 @@ class Import:
         with self._runtime.catalog.read() as tx:
             image = rights.visible_image(tx, who, image_id)
         rights.require_may_import(who, image, FLOWS[request.method].rule)
-        requester = Requester(project=who.project, user=who.user, request_id=who.request_id)
-        submit(self._runtime, self._dispatcher, image, request, requester)
-        _accepted(resp)
+        submit(self._runtime, self._dispatcher, image, request, requester(who))
+        accepted(resp)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """How far the newest import is, for who asked for it or may change the image. Glance has no such answer."""
@@ -62,13 +61,19 @@ class Import:
             if image.import_task is None or not tx.tasks.cancel(image.import_task):
                 raise NotFound(f"No import of image {image_id} is running.")
             task = tx.tasks.get(image.import_task)
-        if task.flow in FLOWS:
+        if task.flow in ALL_FLOWS:
             # A task that waits for its next try has no worker who could notice.
-            self._dispatcher.send_again(FLOWS[task.flow], task)
-        _accepted(resp)
+            self._dispatcher.send_again(ALL_FLOWS[task.flow], task)
+        accepted(resp)
 
 
-def _accepted(resp: falcon.Response) -> None:
+def requester(who: Context) -> Requester:
+    """On whose behalf a task runs that `who` asks for."""
+    return Requester(project=who.project, user=who.user, request_id=who.request_id)
+
+
+def accepted(resp: falcon.Response) -> None:
+    """Answer 202 in Glance's manner: the empty body is what clients expect."""
     resp.status = falcon.HTTP_202
     resp.content_type = "text/html; charset=UTF-8"
 
@@ -126,7 +131,7 @@ def _stores(body: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 def progress(task: TaskRecord, attempts: list[Attempt], who: Context) -> dict[str, object]:
     """The JSON object of an import: what its task, its stores and its attempts have to tell."""
-    flow = FLOWS.get(task.flow)
+    flow = ALL_FLOWS.get(task.flow)
     steps = flow.steps if flow else ()
     return {
         "task_id": task.id,

@@ -2,8 +2,11 @@
 
 import falcon
 
-from api.bodies import Fixed
+from api import rights
+from api.bodies import Fixed, answer
 from api.context import caller
+from flows.limits import shown
+from flows.runtime import Runtime
 from stores.registry import StoreRegistry
 
 
@@ -24,6 +27,17 @@ def stores(registry: StoreRegistry) -> Fixed:
     return Fixed({"stores": [_store(registry, store) for store in registry.ids()]})
 
 
+class ProjectUsage:
+    """`/v2/info/usage`."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """What the caller's project may use, and does; empty when there are no limits."""
+        answer(resp, {"usage": shown(self._runtime, caller(req).project)})
+
+
 class StoresDetail(Fixed):
     """`/v2/info/stores/detail`, for administrators and services."""
 
@@ -32,9 +46,7 @@ class StoresDetail(Fixed):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """The stores with their types, weights and properties."""
-        who = caller(req)
-        if not (who.is_admin or "service" in who.roles):
-            raise falcon.HTTPForbidden(description="The details of stores are for administrators.")
+        rights.require_may_see_store_details(caller(req))
         super().on_get(req, resp)
 
 

@@ -1,13 +1,10 @@
 """The query of `GET /v2/images` as an `ImageQuery`, and the links between its pages (http-api §1.6, §4.2)."""
 
 import csv
-from collections.abc import Iterable
-from urllib.parse import parse_qsl, urlencode
-
-import falcon
 
 from api.context import Context
 from api.options import ApiOptions
+from api.paging import Parameters, bad, links, number, parameters_of
 from api.rights import viewer
 from api.schemas import VISIBILITIES
 from catalog.images import ImageRecord
@@ -22,9 +19,6 @@ BOUNDS = {f"{column}_{end}": (column, end) for column in NUMBERS for end in ("mi
 _OPERATORS = frozenset("eq neq in gt gte lt lte".split())
 _FLAGS = {"true": True, "false": False}
 _REFUSED = frozenset({"changes-since", "created_at", "updated_at"})
-_LARGEST = (1 << 63) - 1
-
-Parameters = list[tuple[str, str]]
 
 
 class Listing:
@@ -32,16 +26,12 @@ class Listing:
 
     def __init__(self, query_string: str, options: ApiOptions, who: Context) -> None:
         """Read the query. Whatever makes no sense in it is a 400 that names the parameter."""
-        self._parameters = _parameters(query_string)
+        self._parameters = parameters_of(query_string)
         self.query = _Reader(options, who).read(self._parameters)
 
     def links(self, page: list[ImageRecord]) -> dict[str, str]:
-        """`first`, and `next` when the page is full; every parameter but the marker is kept, also repeated ones."""
-        kept = [(name, value) for name, value in self._parameters if name != "marker"]
-        links = {"first": _link(kept)}
-        if page and len(page) == self.query.limit:
-            links["next"] = _link([*kept, ("marker", page[-1].id)])
-        return links
+        """See `api.paging.links`."""
+        return links(_PATH, self._parameters, [image.id for image in page], self.query.limit)
 
 
 class _Reader:
@@ -57,15 +47,15 @@ class _Reader:
 
     def read(self, parameters: Parameters) -> ImageQuery:
         single = dict(parameters)
-        limit = _number("limit", single.pop("limit", str(self._options.limit_param_default)))
+        limit = number("limit", single.pop("limit", str(self._options.limit_param_default)))
         marker = single.pop("marker", None)
         hidden = _flag("os_hidden", single.pop("os_hidden", "false").lower())
         visibility = single.pop("visibility", None)
         if visibility not in (None, "all", *VISIBILITIES):
-            raise _bad("visibility", f"must be one of {', '.join(VISIBILITIES)}, all")
+            raise bad("visibility", f"must be one of {', '.join(VISIBILITIES)}, all")
         said = single.pop("member_status", "accepted")
         if said not in (*STATUSES, "all"):
-            raise _bad("member_status", f"must be one of {', '.join(STATUSES)}, all")
+            raise bad("member_status", f"must be one of {', '.join(STATUSES)}, all")
         for name, value in single.items():
             if name not in ("sort", "sort_key", "sort_dir", "tag"):
                 self._filter(name, value)
@@ -88,30 +78,20 @@ class _Reader:
 
     def _filter(self, name: str, value: str) -> None:
         if name in _REFUSED:
-            raise _bad(name, "is no filter of this service")
+            raise bad(name, "is no filter of this service")
         if name in LISTED:
             self._one_of[name] = _values(name, value)
         elif name in EQUAL:
             self._one_of[name] = (value,)
         elif name in NUMBERS:
-            self._one_of[name] = (_number(name, value),)
+            self._one_of[name] = (number(name, value),)
         elif name == "protected":
             self._one_of[name] = (_flag(name, value),)
         elif name in BOUNDS:
             column, end = BOUNDS[name]
-            (self._least if end == "min" else self._most)[column] = _number(name, value)
+            (self._least if end == "min" else self._most)[column] = number(name, value)
         else:
             self._properties[name] = value
-
-
-def _parameters(query_string: str) -> Parameters:
-    try:
-        parameters = parse_qsl(query_string, keep_blank_values=True, errors="strict", max_num_fields=1000)
-    except ValueError as error:
-        raise falcon.HTTPBadRequest(description="The query is not UTF-8, or has too many parameters.") from error
-    if any("\0" in text for pair in parameters for text in pair):
-        raise falcon.HTTPBadRequest(description="The query holds a NUL character.")
-    return parameters
 
 
 def _values(name: str, text: str) -> tuple[str, ...]:
@@ -122,11 +102,11 @@ def _values(name: str, text: str) -> tuple[str, ...]:
     if operator == "eq":
         return (rest,)
     if operator != "in":
-        raise _bad(name, f"does not know the operator {operator}")
+        raise bad(name, f"does not know the operator {operator}")
     try:
         return tuple(next(csv.reader([rest], strict=True), []))
     except csv.Error as error:
-        raise _bad(name, "has unbalanced quotes") from error
+        raise bad(name, "has unbalanced quotes") from error
 
 
 def _sort(parameters: Parameters) -> tuple[SortKey, ...]:
@@ -135,7 +115,7 @@ def _sort(parameters: Parameters) -> tuple[SortKey, ...]:
     if not given:
         return tuple(map(_sort_key, *_paired(keys or ["created_at"], directions)))
     if keys or directions:
-        raise _bad("sort", "cannot be combined with sort_key or sort_dir")
+        raise bad("sort", "cannot be combined with sort_key or sort_dir")
     parts = [part.strip().partition(":") for text in given for part in text.split(",")]
     return tuple(_sort_key(key, direction or "desc") for key, _, direction in parts)
 
@@ -144,15 +124,15 @@ def _paired(keys: list[str], directions: list[str]) -> tuple[list[str], list[str
     if len(directions) <= 1:
         return keys, (directions or ["desc"]) * len(keys)
     if len(directions) != len(keys):
-        raise _bad("sort_dir", "must be given once, or once for each sort_key")
+        raise bad("sort_dir", "must be given once, or once for each sort_key")
     return keys, directions
 
 
 def _sort_key(key: str, direction: str) -> SortKey:
     if key not in SORT_KEYS:
-        raise _bad("sort_key", f"must be one of {', '.join(SORT_KEYS)}")
+        raise bad("sort_key", f"must be one of {', '.join(SORT_KEYS)}")
     if direction not in ("asc", "desc"):
-        raise _bad("sort_dir", "must be asc or desc")
+        raise bad("sort_dir", "must be asc or desc")
     return SortKey(key, descending=direction == "desc")
 
 
@@ -160,22 +140,7 @@ def _all(parameters: Parameters, wanted: str) -> list[str]:
     return [value for name, value in parameters if name == wanted]
 
 
-def _number(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= _LARGEST):
-        raise _bad(name, "must be a whole number that is not negative")
-    return int(text)
-
-
 def _flag(name: str, text: str) -> bool:
     if text not in _FLAGS:
-        raise _bad(name, "must be true or false")
+        raise bad(name, "must be true or false")
     return _FLAGS[text]
-
-
-def _bad(name: str, what: str) -> falcon.HTTPBadRequest:
-    return falcon.HTTPBadRequest(description=f"Query parameter {name!r} {what}.")
-
-
-def _link(parameters: Iterable[tuple[str, str]]) -> str:
-    query = urlencode(list(parameters))
-    return f"{_PATH}?{query}" if query else _PATH

@@ -4,6 +4,7 @@ It needs nothing but itself: no script, no other host.
 """
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from html import escape
@@ -39,7 +40,9 @@ def page(description: Mapping[str, Any], base: str) -> str:
 def _call(method: str, path: str, call: Mapping[str, Any], command: str) -> str:
     statuses = " ".join(f'<span class="s{status[0]}">{status}</span>' for status in call["responses"])
     parameters = [(one["name"], f"{one['description']} <i>({one['in']})</i>") for one in call["parameters"]]
-    answers = [(f'<span class="s{status[0]}">{status}</span>', _words(one)) for status, one in call["responses"].items()]
+    answers = [
+        (f'<span class="s{status[0]}">{status}</span>', _words(one)) for status, one in call["responses"].items()
+    ]
     return (
         f'<details class="{method}"><summary><b>{method}</b><span class="path">{escape(path)}</span>'
         f'<span>{escape(call["summary"])}</span><span class="codes">{statuses}</span></summary>\n<div class="inside">'
@@ -73,5 +76,5 @@ def _command(method: str, url: str, call: Mapping[str, Any], schemes: Mapping[st
         words.append(f"-H {shlex.quote(f'Content-Type: {media}')}")
         words.append(f"-d {shlex.quote(json.dumps(body['example']))}" if "example" in body else "--data-binary @FILE")
         break
-    words.append(shlex.quote(url.replace("{", "").replace("}", "").replace("image_id", "IMAGE_ID")))
+    words.append(shlex.quote(re.sub(r"{(\w+)}", lambda name: name[1].upper(), url)))
     return " ".join(filter(None, words))

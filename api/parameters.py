@@ -8,6 +8,8 @@ from api.imports import STORE_HEADER
 from api.listing import BOUNDS, EQUAL, LISTED, NUMBERS
 from api.received import SIZE
 from api.schemas import VISIBILITIES
+from api.task_listing import CHOICES
+from api.task_listing import EQUAL as TASK_EQUAL
 from catalog.listing import SORT_KEYS
 from catalog.members import STATUSES
 
@@ -23,6 +25,7 @@ IN_PATHS: Final[Mapping[str, str]] = {
     "member": "The id of a project",
     "tag": "A word, percent-encoded",
     "store": "The id of a store",
+    "task_id": "The id of a task",
 }
 """What stands in the path of a call."""
 
@@ -70,6 +73,11 @@ def _filters() -> list[Parameter]:
     ]
 
 
+def _task_filters() -> list[Parameter]:
+    choices = [_query(name, "One of these", {"enum": list(values)}) for name, values in CHOICES.items()]
+    return [*choices, *(_query(name, "This value") for name in TASK_EQUAL)]
+
+
 PARAMETERS: Final[Mapping[str, list[Parameter]]] = {
     "limit": [_query("limit", "How many at most", _WHOLE)],
     "marker": [_query("marker", "The id of the last one of the page before")],
@@ -77,6 +85,7 @@ PARAMETERS: Final[Mapping[str, list[Parameter]]] = {
     "sort_dir": [_repeated("sort_dir", "In which direction: once, or for each key", _DIRECTION)],
     "sort": [_query("sort", "Both in one: `name:asc,size:desc`")],
     "filters": _filters(),
+    "tasks": _task_filters(),
     "prefer": [_query("prefer", "Stores to try first, with commas between")],
     "Range": [_parameter("header", "Range", "`bytes=a-b`, `a-` or `-n`", _TEXT)],
     STORE_HEADER: [_parameter("header", STORE_HEADER, "One store; instead of `stores` in the body", _TEXT)],

@@ -41,6 +41,34 @@ def may_modify(who: Context, image: ImageRecord) -> bool:
     return who.is_admin or _owns(who, image)
 
 
+def require_may_upload(who: Context, image: ImageRecord) -> None:
+    """Raise a 403 unless `who` may send the data of an image that it sees."""
+    require_may_modify(who, image)
+
+
+def require_may_add_location(who: Context, image: ImageRecord) -> None:
+    """Raise a 403 unless `who` may say where the data of an image that it sees is: its owner, or a service."""
+    if not (_serves(who) or may_modify(who, image)):
+        raise falcon.HTTPForbidden(description=f"Image {image.id} is not yours to change.")
+
+
+def may_name_any_location(who: Context) -> bool:
+    """Whether `who` may register what is in any store; others only what is on the web anyway."""
+    return _serves(who)
+
+
+def require_may_see_locations(who: Context) -> None:
+    """Raise a 403 unless `who` may know where the data of an image that it sees is."""
+    if not _serves(who):
+        raise falcon.HTTPForbidden(description="Where the data of an image is, is told to services only.")
+
+
+def require_may_see_store_details(who: Context) -> None:
+    """Raise a 403 unless `who` may know how the stores are set up."""
+    if not _serves(who):
+        raise falcon.HTTPForbidden(description="The details of stores are for administrators.")
+
+
 def require_may_import(who: Context, image: ImageRecord, rule: str) -> None:
     """Raise a 403 unless `who` may import into the image by a method of this `Flow.rule` (bug 1884587: that is said
     before the import is accepted). Copying is for administrators, into images of other projects too.
@@ -79,6 +107,14 @@ def may_see_task(who: Context, task: TaskRecord) -> bool:
     return who.is_admin or (who.project is not None and task.owner == who.project)
 
 
+def require_tasks_access(who: Context) -> None:
+    """Raise a 403 unless `who` may use the tasks API, which shows those of every project."""
+    if not who.is_admin:
+        raise falcon.HTTPForbidden(
+            description="The tasks API is for administrators; an image's tasks are told with it."
+        )
+
+
 def may_see_member(who: Context, image: ImageRecord, member: Member) -> bool:
     """Whether a member of an image is shown to `who`: to the image's owner all, to a member itself."""
     return may_modify(who, image) or member.member == who.project
@@ -88,6 +124,11 @@ def require_may_answer(who: Context, member: str) -> None:
     """Raise a 403 unless `who` may answer for the project `member`; the owner of the image may not."""
     if not (who.is_admin or who.project == member):
         raise falcon.HTTPForbidden(description=f"Whether {member} accepts the image is for itself to say.")
+
+
+def _serves(who: Context) -> bool:
+    """Whether an administrator or another service asks, for itself or on a user's behalf."""
+    return who.is_admin or "service" in who.roles | who.service_roles
 
 
 def _owns(who: Context, image: ImageRecord) -> bool:

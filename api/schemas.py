@@ -109,10 +109,13 @@ MEMBER: Final[Schema] = {
     "schema": _TEXT | _READ_ONLY,
 }
 
+TASK_TYPES = ("import", "api_image_import", "location_import")
+TASK_STATUSES = ("pending", "processing", "success", "failure")
+
 _TASK_SHORT: Final[Schema] = {
     "id": _property("The identifier of the task", "string", pattern=UUID),
-    "type": _property("What kind of work it is", "string", enum=["import", "api_image_import", "location_import"]),
-    "status": _property("How far it is", "string", enum=["pending", "processing", "success", "failure"]),
+    "type": _property("What kind of work it is", "string", enum=list(TASK_TYPES)),
+    "status": _property("How far it is", "string", enum=list(TASK_STATUSES)),
     "owner": _property("The project that asked for it", "string"),
     "image_id": _property("The image that it works on", "string"),
     "request_id": _property("The request that made it", "string"),

@@ -5,6 +5,7 @@ OpenAPI description (`api/openapi.py`).
 from collections.abc import Iterable
 from typing import Any, Final
 
+from api.locations import DIGITS
 from api.options import ApiOptions
 from api.patches import OPERATIONS
 from api.schemas import MEMBER, TASK, Schema, documents, image_properties
@@ -24,12 +25,17 @@ def components(options: ApiOptions) -> dict[str, Component]:
     image, known = _image(options), documents(options)
     return {
         "Image": image,
-        "Images": _answer(known["images"], "images", image="Image", required=("images", "first", "schema")),
+        "Images": _answer(known["images"], "images", required=("images", "first", "schema")),
         "NewImage": _new_image(options),
         "Member": _object(MEMBER, required=MEMBER),
-        "Members": _answer(known["members"], "members", image="Member", required=("members", "schema")),
+        "Members": _answer(known["members"], "members", required=("members", "schema")),
         "Invitation": _object({"member": _TEXT | {"minLength": 1, "maxLength": 255}}, required=["member"]),
         "Reply": _object({"status": MEMBER["status"]}, required=["status"]),
+        "Task": _object(
+            TASK, required="id type status owner created_at updated_at self schema input result message".split()
+        ),
+        "Tasks": _answer(known["tasks"], "tasks", required=("tasks", "first", "schema")),
+        "NewTask": _new_task(),
         "ImageTasks": _object({"tasks": {"type": "array", "items": _raw_task()}}, required=["tasks"]),
         "Patch21": _patch_21(),
         "Patch20": _patch_20(),
@@ -38,6 +44,12 @@ def components(options: ApiOptions) -> dict[str, Component]:
         "ImportMethods": _object({"import-methods": _import_methods()}, required=["import-methods"]),
         "Stores": _stores({}),
         "StoresDetail": _stores({"type": _TEXT, "weight": {"type": "integer"}, "properties": {"type": "object"}}),
+        "Locations": {
+            "type": "array",
+            "items": _object({"url": _TEXT, "metadata": _store_name()}, ["url", "metadata"]),
+        },
+        "NewLocation": _new_location(),
+        "Usage": _object({"usage": {"type": "object", "additionalProperties": _usage()}}, ["usage"]),
         "Versions": _versions(),
         "Schema": _object({"name": _TEXT, "properties": {"type": "object"}}, required=["name", "properties"]),
         "Data": {"type": "string", "format": "binary"},
@@ -51,10 +63,12 @@ def _object(properties: Schema, required: Iterable[str], **rules: object) -> Com
     return {"type": "object", "properties": dict(properties), "required": list(required), **rules}
 
 
-def _answer(document: Schema, name: str, *, image: str, required: Iterable[str]) -> Component:
-    """A page as its schema of Glance's has it, with the items by reference."""
-    items = {"type": "array", "items": {"$ref": f"#/components/schemas/{image}"}}
-    return _object({**document["properties"], name: items}, required)
+def _answer(document: Schema, name: str, *, required: Iterable[str]) -> Component:
+    """A page as its schema of Glance's has it; the items of `images`, `members` are by reference."""
+    properties = dict(document["properties"])
+    if name != "tasks":
+        properties[name] = {"type": "array", "items": {"$ref": f"#/components/schemas/{name[:-1].capitalize()}"}}
+    return _object(properties, required)
 
 
 def _image(options: ApiOptions) -> Component:
@@ -110,6 +124,30 @@ def _import_request() -> Component:
         },
         ["method"],
     )
+
+
+def _new_task() -> Component:
+    given = {**_texts("import_from import_from_format"), "image_properties": {"$ref": "#/components/schemas/NewImage"}}
+    return _object({"type": {"const": "import"}, "input": _object(given, given)}, ["type", "input"])
+
+
+def _new_location() -> Component:
+    promised = _object(
+        {"os_hash_algo": {"enum": list(DIGITS)}, "os_hash_value": {"type": "string", "pattern": "^[0-9a-fA-F]+$"}},
+        [],
+        additionalProperties=False,
+        description="What the data must hash to: both or neither",
+    )
+    url = _TEXT | {"minLength": 1, "maxLength": 255}
+    return _object({"url": url, "validation_data": promised}, ["url"], additionalProperties=False)
+
+
+def _store_name() -> Component:
+    return _object({"store": _TEXT}, ["store"])
+
+
+def _usage() -> Component:
+    return _object({"limit": {"type": "integer", "minimum": -1}, "usage": _COUNT}, ["limit", "usage"])
 
 
 def _progress() -> Component:

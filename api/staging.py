@@ -5,6 +5,7 @@ import falcon
 from api import rights
 from api.context import caller
 from api.received import data_of, require_data
+from flows.limits import largest, require_within
 from flows.methods import import_what_is_staged
 from flows.runtime import Runtime
 from flows.staging import stage
@@ -24,6 +25,10 @@ class Stage:
         size = require_data(req)
         who = caller(req)
         with self._runtime.catalog.read() as tx:
-            rights.require_may_modify(who, rights.visible_image(tx, who, image_id))
-        stage(self._runtime, image_id, data_of(req, size, patience=self._runtime.lease.stall_timeout), size)
+            image = rights.visible_image(tx, who, image_id)
+        rights.require_may_modify(who, image)
+        require_within(self._runtime, image.owner, staged=size or 0, uploading=1)
+        cap = largest(self._runtime, image.owner, place="staged")
+        body = data_of(req, size, patience=self._runtime.lease.stall_timeout)
+        stage(self._runtime, image_id, body, size, cap=cap)
         resp.status = falcon.HTTP_204

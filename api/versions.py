@@ -5,13 +5,13 @@ import falcon
 from api.bodies import answer
 from api.options import ApiOptions
 
-CURRENT = "v2.15"
-SUPPORTED = tuple(f"v2.{minor}" for minor in range(13, -1, -1))
-"""Not listed: 2.14, 2.16 and 2.18, which stand for an image cache; 2.17, whose locations API nova would then use."""
+CURRENT = "v2.17"
+SUPPORTED = ("v2.15", *(f"v2.{minor}" for minor in range(13, -1, -1)))
+"""Not listed: 2.14, 2.16 and 2.18, which stand for an image cache."""
 
 _SEGMENTS = frozenset({"v2", CURRENT, *SUPPORTED})
 
-COLLECTIONS = frozenset({"images", "info", "schemas", "stores"})
+COLLECTIONS = frozenset({"images", "info", "schemas", "stores", "tasks"})
 """What paths begin with behind the version. Some of keystoneauth's plugins (http_basic) ask for `/images` where they
 were given an endpoint without `/v2`, and glanceclient for `/v2/v2/images` where it was given one with it: both get what
 they mean.

@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import memory, pipe, profile
+from bench import api, memory, pipe, profile
 
 if __name__ == "__main__":
-    sys.exit(max([pipe.main(sys.argv[1:]), profile.main([]), memory.main([])]))
+    sys.exit(max([pipe.main(sys.argv[1:]), profile.main([]), memory.main([]), api.main([])]))

@@ -52,6 +52,12 @@ class Catalog:
             yield self._tx(connection)
 
     @contextmanager
+    def peek(self) -> Iterator[Tx]:
+        """For one question, such as an image or a page of them: it sees one moment, and costs no transaction."""
+        with self.database.peek() as connection:
+            yield self._tx(connection)
+
+    @contextmanager
     def begin(self) -> Iterator[Tx]:
         """A transaction of the asking side: all or nothing."""
         with self.database.begin() as connection:
@@ -114,6 +120,8 @@ class Catalog:
             if held is not None:
                 if how is None or not held.stale:
                     raise held
+                # Before the task's row, which the undo of a copy would else be the first to lock (see `fenced`).
+                tx.images.get_to_change(new.image_id)
                 ousted = preempt(tx.connection, tx.tasks, self.lock, held, new.id, how, self._pen)
             yield tx
         if ousted is not None:

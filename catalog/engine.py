@@ -7,13 +7,22 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from select import POLLIN, poll
+from typing import Any, Literal, TypeAlias
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, create_engine, event, inspect, literal, select
 from sqlalchemy.engine import URL, Engine, ExceptionContext, make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -35,12 +44,18 @@ IDLE_IN_TRANSACTION = 15.0
 that those who wait for its rows get them within `LOCK_WAIT`.
 """
 
+_KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 3}
+"""Seconds, seconds, times: an idle connection that something on the way has forgotten is closed, and so found out."""
+
+Kind: TypeAlias = Literal["writes", "reads", "peeks"]
+
+_EPOCH = datetime(1970, 1, 1)
 _HERE = Path(__file__).parent
 
 
 def isoformat(microseconds: int) -> str:
     """A row's time as users read it: `2026-11-22T10:00:00Z`."""
-    return datetime.fromtimestamp(microseconds // SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{(_EPOCH + timedelta(seconds=microseconds // SECOND)).isoformat()}Z"
 
 
 class _Now(FunctionElement[int]):
@@ -71,7 +86,10 @@ class Database:
         self.dialect = parsed.get_backend_name()
         self.label = parsed.render_as_string(hide_password=True)
         self.skew = 0.0
-        self._engine = _sqlite(parsed, pool_size) if self.dialect == "sqlite" else _postgresql(parsed, pool_size)
+        if self.dialect == "sqlite":
+            self._engine, self._begin = _sqlite(parsed, pool_size), _begin_sqlite
+        else:
+            self._engine, self._begin = _postgresql(parsed, pool_size), _begin_postgresql
         event.listen(self._engine, "handle_error", _refuse_values)
 
     def now(self) -> ColumnElement[int]:
@@ -92,24 +110,27 @@ class Database:
         Raises `RuleBroken` for a constraint or guard, `BadValue` for what a column cannot hold, and
         `CatalogUnavailable` when the database does not answer, all with everything undone.
         """
-        with self._transaction(writes=True) as connection:
+        with self._transaction("writes") as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads, and never waits for a writer: all of it sees the same moment."""
-        with self._transaction(writes=False) as connection:
+        with self._transaction("reads") as connection:
             yield connection
 
     @contextmanager
-    def _transaction(self, *, writes: bool) -> Iterator[Connection]:
+    def peek(self) -> Iterator[Connection]:
+        """For reading by one statement, which sees one moment by itself: no transaction is begun or ended around it."""
+        with self._transaction("peeks") as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, kind: Kind) -> Iterator[Connection]:
         try:
-            with self._engine.connect() as connection:
-                connection.execution_options(writes=writes)
-                if not writes and self.dialect == "postgresql":
-                    connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-                with connection.begin():
-                    yield connection
+            with self._engine.connect() as connection, connection.begin():
+                self._begin(connection, kind)
+                yield connection
         except IntegrityError as error:
             raise RuleBroken(broken_rule(error)) from error
         except (DBAPIError, PoolExhausted) as error:
@@ -129,10 +150,10 @@ class Database:
         """
         script = _schema_text() + (_HERE / f"guards_{self.dialect}.sql").read_text()
         try:
-            with self._engine.connect() as connection:
-                connection.execution_options(writes=True, no_parameters=True)
-                with connection.begin():
-                    return self._load(connection, script)
+            with self._engine.connect() as connection, connection.begin():
+                self._begin(connection, "writes")
+                connection.execution_options(no_parameters=True)
+                return self._load(connection, script)
         except DBAPIError as error:
             raise CatalogUnavailable(f"[database] connection: {_first_line(error)}") from error
 
@@ -182,19 +203,41 @@ def _parsed(url: str) -> URL:
 
 def _postgresql(url: URL, pool_size: int) -> Engine:
     limits = f"-c lock_timeout={LOCK_WAIT}s -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION}s"
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=pool_size,
         pool_timeout=LOCK_WAIT,
-        pool_pre_ping=True,
         # What the operator's URL says comes last and wins.
         connect_args={
             "connect_timeout": 5,
             "tcp_user_timeout": round(LOCK_WAIT * 1000),
+            **_KEEPALIVES,
             **url.query,
             "options": f"{limits} {url.query.get('options', '')}".strip(),
         },
     )
+    event.listen(engine, "checkout", _require_open)
+    return engine
+
+
+def _require_open(connection: Any, _record: object, _fairy: object) -> None:
+    """Let the pool connect anew where the server is gone: to look at the socket costs nothing, a ping a round trip."""
+    poller = poll()
+    poller.register(connection.fileno(), POLLIN)
+    if poller.poll(0):
+        # Nobody asked for anything, so what there is to read can only be a goodbye.
+        raise DisconnectionError
+
+
+def _begin_postgresql(connection: Connection, kind: Kind) -> None:
+    """Say how the transaction begins. The driver only notes it, and tells the server with the first statement."""
+    driver: Any = connection.connection.dbapi_connection
+    driver.autocommit = False
+    if kind == "reads":
+        driver.set_session(isolation_level="REPEATABLE READ", readonly=True)
+    else:
+        driver.set_session(isolation_level="DEFAULT", readonly="DEFAULT")
+        driver.autocommit = kind == "peeks"
 
 
 def _sqlite(url: URL, pool_size: int) -> Engine:
@@ -207,7 +250,6 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
         connect_args={"timeout": LOCK_WAIT, "check_same_thread": False},
     )
     event.listen(engine, "connect", _tune_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -240,9 +282,10 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
             return
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    if not connection.get_execution_options()["writes"]:
+def _begin_sqlite(connection: Connection, kind: Kind) -> None:
+    if kind == "reads":
         connection.exec_driver_sql("BEGIN")
+    if kind != "writes":
         return
     # SQLite's own waiting backs off to a tenth of a second, so that among many writers one can go hungry for as long as
     # the others are busy. Asking at one steady rate gives everybody the same chance.

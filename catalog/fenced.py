@@ -9,34 +9,19 @@ and the objects that others may want too (uploads).
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, null, select, update
 
 from catalog import tables as t
 from catalog.engine import Database
-from catalog.errors import CatalogError, Conflict, FormatChanged
-from catalog.images import IMPORTING
+from catalog.errors import Conflict
+from catalog.facts import DataFacts, activate
 from catalog.leases import Claim
 from catalog.lock import ImportLock
 from catalog.objects import UNCLAIMED, discard
+from catalog.records import IMPORTING
 from catalog.tasks import waiting_phase
 from catalog.uploads import Uploads
-
-
-@dataclass(frozen=True, slots=True)
-class DataFacts:
-    """What is known of an image's data once every byte was seen: bytes, hex digests, and the formats it was inspected
-    as.
-    """
-
-    size: int
-    virtual_size: int | None
-    checksum: str | None
-    os_hash_algo: str
-    os_hash_value: str
-    disk_format: str
-    container_format: str
 
 
 class Fenced:
@@ -155,19 +140,48 @@ class Fenced:
         `Conflict` when the image is deleted, or when the object was never reported stored.
         """
         self._keep_image()
-        place, moment = t.locations.c, self._next_moment()
+        place = t.locations.c
         here = select(place.object_key).where(place.image_id == self._claim.image_id, place.store == store)
         known = self._connection.execute(here).scalar()
         if known is None:
             self._locate(store, key)
-            self._connection.execute(
-                insert(t.locations).values(
-                    image_id=self._claim.image_id, store=store, object_key=key, url=url, created_at=moment
-                )
-            )
+            self._insert_location(store, key, url)
         elif known != key:
             self.discard_objects(store)
         self.set_target(store, "done")
+
+    def adopt_location(self, store: str, key: str, url: str, *, size: int, ours: bool) -> None:
+        """Let an object that somebody else put into `store` be the image's data. If it is `ours` from now on, it is
+        deleted with its location; else no record of it is kept.
+
+        Raises `Conflict` when the image is deleted, or when the object is known already.
+        """
+        self._keep_image()
+        if ours:
+            obj, now = t.objects.c, self._database.now()
+            known = select(obj.state).where(obj.store == store, obj.object_key == key)
+            if self._connection.execute(known).first() is not None:
+                raise Conflict(f"The object in store {store} belongs to an image already.")
+            self._connection.execute(
+                insert(t.objects).values(
+                    store=store,
+                    object_key=key,
+                    image_id=self._claim.image_id,
+                    task_id=self._claim.task_id,
+                    state="located",
+                    size=size,
+                    created_at=now,
+                )
+            )
+        self._insert_location(store, key, url)
+        self.set_target(store, "done")
+
+    def _insert_location(self, store: str, key: str, url: str) -> None:
+        self._connection.execute(
+            insert(t.locations).values(
+                image_id=self._claim.image_id, store=store, object_key=key, url=url, created_at=self._next_moment()
+            )
+        )
 
     def _keep_image(self) -> None:
         """Let nobody delete the image before the commit: a location must not outlive it."""
@@ -198,41 +212,8 @@ class Fenced:
             raise Conflict(f"Object {key} is not known to be complete in store {store}.")
 
     def activate(self, facts: DataFacts) -> None:
-        """importing → active with what is known of the data.
-
-        Raises `Conflict` when the image moved on (deleted), `FormatChanged` when its formats are no longer those that
-        the data was inspected as. The guard in the database refuses an active image without a location, whoever asks.
-        """
-        image = t.images.c
-        moved = self._connection.execute(
-            update(t.images)
-            .where(image.id == self._claim.image_id, image.status == "importing")
-            .where(image.disk_format == facts.disk_format, image.container_format == facts.container_format)
-            .values(
-                status="active",
-                size=facts.size,
-                virtual_size=facts.virtual_size,
-                checksum=facts.checksum,
-                os_hash_algo=facts.os_hash_algo,
-                os_hash_value=facts.os_hash_value,
-                updated_at=self._database.now(),
-            )
-        )
-        if not moved.rowcount:
-            raise self._why_not_active(facts)
-
-    def _why_not_active(self, facts: DataFacts) -> CatalogError:
-        image = t.images.c
-        now = self._connection.execute(
-            select(image.status, image.disk_format, image.container_format).where(image.id == self._claim.image_id)
-        ).one()
-        if now.status != "importing":
-            return Conflict(f"Image {self._claim.image_id} is no longer being imported.")
-        return FormatChanged(
-            f"Image {self._claim.image_id} was changed to disk_format {now.disk_format} in container_format "
-            f"{now.container_format} while its data was inspected as {facts.disk_format} in {facts.container_format}; "
-            "it can be imported again."
-        )
+        """importing → active with what is known of the data; see `catalog.facts.activate`, also for what it raises."""
+        activate(self._connection, self._database, self._claim.image_id, facts, begins_from="importing")
 
     def requeue(self) -> None:
         """Back to queued, unless it is already or the image is deleted: a rollback may run twice (§1.1 [R])."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from catalog import changes
@@ -14,19 +15,11 @@ from catalog.engine import Database, broken_rule
 from catalog.errors import Conflict, Duplicate, NotFound, Protected
 from catalog.listing import ImageQuery, page_of
 from catalog.objects import discard
+from catalog.records import ImageRecord as ImageRecord
+from catalog.records import Location as Location
+from catalog.records import record, whole
 from catalog.tasks import call_off
 from catalog.visibility import EVERYTHING, Viewer, may_see
-
-IMPORTING = ("pending", "copying")
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """One place that holds an image's data."""
-
-    store: str
-    object_key: str
-    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,41 +40,6 @@ class NewImage:
     tags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ImageRecord:
-    """A snapshot of one image. Times are microseconds; sizes are bytes.
-
-    `importing_to` and `failed` are the stores behind `os_glance_importing_to_stores` and `os_glance_failed_import`,
-    sorted; both are None until the first import, and never again.
-    """
-
-    id: str
-    status: str
-    name: str | None
-    owner: str | None
-    visibility: str
-    protected: bool
-    os_hidden: bool
-    container_format: str | None
-    disk_format: str | None
-    min_disk: int
-    min_ram: int
-    size: int | None
-    virtual_size: int | None
-    checksum: str | None
-    os_hash_algo: str | None
-    os_hash_value: str | None
-    created_at: int
-    updated_at: int
-    deleted_at: int | None
-    properties: Mapping[str, str | None]
-    tags: tuple[str, ...]
-    locations: tuple[Location, ...]
-    import_task: str | None
-    importing_to: tuple[str, ...] | None
-    failed: tuple[str, ...] | None
-
-
 class Images:
     """The images of one database, within one transaction."""
 
@@ -91,28 +49,25 @@ class Images:
 
     def get(self, image_id: str, viewer: Viewer = EVERYTHING) -> ImageRecord:
         """One image that is not deleted. Raises `NotFound`, also for one that `viewer` may not see."""
-        return self._one(image_id, self._existing(image_id, viewer))
+        asked = {"image_id": image_id, "project": viewer.project}
+        row = self._connection.execute(_one(viewer.sees_all), asked).first()
+        if row is None:
+            raise NotFound(f"No image found with ID {image_id}")
+        return record(row)
 
     def get_to_change(self, image_id: str, viewer: Viewer = EVERYTHING) -> ImageRecord:
         """As `get`, and nobody else changes the image before this transaction ends: what is judged by the answer holds.
 
         Only the images row is locked, as an update would; who holds the lock of an import is not asked.
         """
-        return self._one(image_id, self._existing(image_id, viewer).with_for_update(key_share=True, of=t.images))
-
-    def _existing(self, image_id: str, viewer: Viewer) -> Select[Any]:
-        image = t.images.c
-        return select(t.images).where(image.id == image_id, image.status != "deleted", may_see(viewer))
-
-    def _one(self, image_id: str, wanted: Select[Any]) -> ImageRecord:
-        row = self._connection.execute(wanted).first()
-        if row is None:
-            raise NotFound(f"No image found with ID {image_id}")
-        return self._whole([row])[0]
+        # First locked, then read: a statement that waits for a lock sees what belongs to the image as it was before.
+        row = select(t.images.c.id).where(t.images.c.id == image_id).with_for_update(key_share=True)
+        self._connection.execute(row)
+        return self.get(image_id, viewer)
 
     def page(self, query: ImageQuery) -> list[ImageRecord]:
-        """A page of images. Raises `BadMarker`. Six statements, however long the page is (seven with a marker)."""
-        return self._whole(self._connection.execute(page_of(self._connection, query)).all())
+        """A page of images. Raises `BadMarker`. One statement, and one to find the marker."""
+        return [record(row) for row in page_of(self._connection, query)]
 
     def create(self, new: NewImage) -> ImageRecord:
         """Insert the image and its (free) lock. Raises `Duplicate`, also for the id of a deleted image."""
@@ -211,59 +166,13 @@ class Images:
         mine = and_(obj.image_id == image_id, or_(obj.state == "located", obj.task_id.is_(None)))
         discard(self._connection, self._database, mine, grace=grace)
 
-    # -- assembling records
-
-    def _whole(self, rows: Sequence[Row[Any]]) -> list[ImageRecord]:
-        if not rows:
-            return []
-        ids = [row.id for row in rows]
-        properties: dict[str, dict[str, str | None]] = {i: {} for i in ids}
-        for row in self._of(t.image_properties, ids):
-            properties[row.image_id][row.name] = row.value
-        tags: dict[str, list[str]] = {i: [] for i in ids}
-        for row in self._of(t.image_tags, ids):
-            tags[row.image_id].append(row.tag)
-        locations: dict[str, list[Location]] = {i: [] for i in ids}
-        for row in self._of(t.locations, ids, order="created_at"):
-            locations[row.image_id].append(Location(row.store, row.object_key, row.url))
-        lock = t.image_locks.c
-        held = select(lock.image_id, lock.os_glance_import_task).where(
-            lock.image_id.in_(ids), lock.os_glance_import_task.is_not(None)
-        )
-        holders = {row.image_id: row.os_glance_import_task for row in self._connection.execute(held)}
-        importing, failed = self._verdicts(ids)
-        return [
-            ImageRecord(
-                **row._mapping,
-                properties=properties[row.id],
-                tags=tuple(sorted(tags[row.id])),
-                locations=tuple(locations[row.id]),
-                import_task=holders.get(row.id),
-                importing_to=importing.get(row.id),
-                failed=failed.get(row.id),
-            )
-            for row in rows
-        ]
-
-    def _of(self, table: Any, ids: Sequence[str], order: str | None = None) -> Sequence[Row[Any]]:
-        wanted = select(table).where(table.c.image_id.in_(ids))
-        return self._connection.execute(wanted.order_by(table.c[order]) if order else wanted).all()
-
-    def _verdicts(self, ids: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
-        importing: dict[str, list[str]] = {}
-        failed: dict[str, list[str]] = {}
-        target = t.targets.c
-        current = select(target.image_id, target.store, target.state).where(
-            target.image_id.in_(ids), target.current.is_(True)
-        )
-        for image_id, store, state in self._connection.execute(current.order_by(target.store)):
-            to, bad = importing.setdefault(image_id, []), failed.setdefault(image_id, [])
-            if state in IMPORTING:
-                to.append(store)
-            elif state == "failed":
-                bad.append(store)
-        return {i: tuple(s) for i, s in importing.items()}, {i: tuple(s) for i, s in failed.items()}
-
 
 def _elsewhere(image: ImageRecord, wanted: str) -> Conflict:
     return Conflict(f"Image {image.id} is in status {image.status}, not {wanted}: it cannot be imported now.")
+
+
+@cache
+def _one(sees_all: bool) -> Select[Any]:
+    """The statement for one image, made once for each kind of viewer."""
+    here = t.images.c.id == bindparam("image_id")
+    return whole(t.images).where(here, t.images.c.deleted_at.is_(None), may_see(sees_all))

@@ -1,6 +1,6 @@
 """The tables of `schema.sql` for SQLAlchemy Core. That file is the truth; `tests/catalog/test_drift.py` compares."""
 
-from sqlalchemy import BigInteger, Boolean, Column, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, MetaData, Table, Text, literal_column
 
 metadata = MetaData()
 
@@ -47,6 +47,9 @@ targets = _table(
     numbers="position bytes_done updated_at",
     flags="current",
 )
+
+current_target: ColumnElement[bool] = literal_column("targets.current")
+"""The flag as bare as the index on current targets has it: in any other spelling, a database does not use the index."""
 
 image_locks = _table(
     "image_locks",

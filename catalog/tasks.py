@@ -24,8 +24,12 @@ from sqlalchemy import (
 from catalog import tables as t
 from catalog.engine import Database
 from catalog.errors import NotFound
+from catalog.task_listing import TaskQuery, remembered, task_page_of
 
 LIVE = ("pending", "processing")
+
+RARELY = 900
+"""Seconds between messages for a task that has waited for hours: a broker keeps each until somebody takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +163,7 @@ class Tasks:
         )
         self._connection.execute(
             update(t.targets)
-            .where(target.image_id == new.image_id, target.store.in_(new.stores), target.current.is_(True))
+            .where(target.image_id == new.image_id, target.store.in_(new.stores), t.current_target)
             .values(current=False)
         )
         for position, store in enumerate(new.stores):
@@ -197,7 +201,7 @@ class Tasks:
             )
         )
         self._connection.execute(update(t.targets).where(target.task_id == new.id).values(state="done"))
-        older = and_(target.image_id == new.image_id, target.task_id != new.id, target.current.is_(True))
+        older = and_(target.image_id == new.image_id, target.task_id != new.id, t.current_target)
         self._connection.execute(update(t.targets).where(older).values(current=False))
 
     def get(self, task_id: str) -> TaskRecord:
@@ -213,6 +217,10 @@ class Tasks:
         rows = self._connection.execute(self._remembered(image_id).order_by(task.created_at, task.id)).all()
         return self._whole(rows)
 
+    def page(self, query: TaskQuery) -> list[TaskRecord]:
+        """A page of all tasks that are not forgotten yet. Raises `BadMarker`."""
+        return self._whole(self._connection.execute(task_page_of(self._connection, self._database, query)).all())
+
     def newest(self, image_id: str) -> TaskRecord:
         """The image's task that was asked for last. Raises `NotFound` when it has none, or none is remembered."""
         task = t.tasks.c
@@ -225,8 +233,7 @@ class Tasks:
 
     def _remembered(self, image_id: str) -> Select[Any]:
         task = t.tasks.c
-        kept = or_(task.expires_at.is_(None), task.expires_at > self._database.now())
-        return select(t.tasks).where(task.image_id == image_id, kept)
+        return select(t.tasks).where(task.image_id == image_id, remembered(self._database))
 
     def attempts(self, task_id: str) -> list[Attempt]:
         """Every attempt at the task, in the order of their fences."""
@@ -265,10 +272,16 @@ class Tasks:
     def due(self, *, resend_after: float, limit: int) -> list[TaskRecord]:
         """Live tasks that nobody seems to work on, whose last doorbell is `resend_after` seconds old (celery-notes §8).
 
+        A doorbell that was not heard in time may still be: who waits longer is rung for less often, at an eighth of its
+        waiting time, and every `RARELY` seconds in the end. Without `resend_after` the old ones are known to be lost.
         Marked as sent before they are returned: a crash in between costs one period, never a double effect.
         """
         task, lock, now = t.tasks.c, t.image_locks.c, self._database.now()
         unattended = or_(lock.owner.is_(None), lock.expires_at <= now)
+        unheard = task.sent_at <= self._database.after(-resend_after)
+        if resend_after:
+            patience_over = (now - task.sent_at) * 8 >= now - task.updated_at
+            unheard = and_(unheard, or_(patience_over, task.sent_at <= self._database.after(-RARELY)))
         rows = self._connection.execute(
             select(task.id)
             .join(t.image_locks, lock.os_glance_import_task == task.id)
@@ -276,7 +289,7 @@ class Tasks:
                 task.status.in_(LIVE),
                 unattended,
                 or_(task.next_attempt_at.is_(None), task.next_attempt_at <= now),
-                or_(task.sent_at.is_(None), task.sent_at <= self._database.after(-resend_after)),
+                or_(task.sent_at.is_(None), unheard),
             )
             .order_by(task.created_at)
             .limit(limit)

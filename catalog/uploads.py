@@ -1,4 +1,5 @@
-"""Data that a request uploads for an image (http-api §5.3): a row of `objects` that no task wrote.
+"""Data that a request uploads for an image, to be imported (http-api §5.3) or as it is (§5.1): a row of `objects` that
+no task wrote.
 
 No lock is needed. The row in state `writing` is the fence of its upload: it is made together with the image's change of
 status, an image has one at most, and everything later is written only while it is still there. Whoever ends the upload
@@ -16,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 from catalog import tables as t
 from catalog.engine import Database
 from catalog.errors import Conflict, NotFound, UploadOver
+from catalog.facts import DataFacts, activate
 from catalog.objects import UNCLAIMED, discard
 from catalog.tasks import LIVE
 
@@ -91,7 +93,7 @@ class Uploads:
     def stored(self, upload: Upload, size: int) -> None:
         """All `size` bytes are durable: they wait to be imported, and are the size of the image.
 
-        Raises `UploadOver`.
+        Safe twice, for the answer to the first may be lost. Raises `UploadOver`.
         """
         self._lock(upload.image_id)
         kept = self._connection.execute(
@@ -100,20 +102,46 @@ class Uploads:
             .values(state="stored", size=size, kept_until=self._database.after(self._keep_for))
         )
         if not kept.rowcount:
+            if self._state(upload) == "stored":
+                return
             raise self._over(upload)
         self._connection.execute(
             update(t.images).where(t.images.c.id == upload.image_id).values(size=size, updated_at=self._database.now())
         )
 
+    def published(self, upload: Upload, url: str, facts: DataFacts) -> None:
+        """All bytes are durable, and are the image's data at `url` from now on: saving → active.
+
+        Safe twice, for the answer to the first may be lost. Raises `UploadOver`.
+        """
+        self._lock(upload.image_id)
+        located = self._connection.execute(
+            update(t.objects).where(_writing(upload)).values(state="located", size=facts.size, kept_until=None)
+        )
+        if not located.rowcount:
+            if self._state(upload) == "located":
+                return
+            raise self._over(upload)
+        self._connection.execute(
+            insert(t.locations).values(
+                image_id=upload.image_id,
+                store=upload.store,
+                object_key=upload.key,
+                url=url,
+                created_at=self._database.now(),
+            )
+        )
+        activate(self._connection, self._database, upload.image_id, facts, begins_from="saving")
+
     def failed(self, upload: Upload) -> bool:
         """The upload failed: its bytes are garbage, its image is queued again.
 
-        False when the bytes were reported stored all the same, and stay so: the answer to that report was lost. Raises
+        False when the bytes were reported whole all the same, and stay so: the answer to that report was lost. Raises
         `UploadOver`.
         """
         self._lock(upload.image_id)
         if not self._discard(_writing(upload)):
-            if self._state(upload) == "stored":
+            if self._state(upload) in ("stored", "located"):
                 return False
             raise self._over(upload)
         self._requeue([upload.image_id])
@@ -225,7 +253,9 @@ def _writing(upload: Upload) -> ColumnElement[bool]:
 
 
 def _of(image_id: str) -> ColumnElement[bool]:
-    return and_(t.objects.c.image_id == image_id, t.objects.c.task_id.is_(None))
+    """What was uploaded for the image and is not its data yet."""
+    obj = t.objects.c
+    return and_(obj.image_id == image_id, obj.task_id.is_(None), obj.state.in_(UNCLAIMED))
 
 
 def _awaited(image_id: ColumnElement[str]) -> ColumnElement[bool]:

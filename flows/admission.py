@@ -51,7 +51,8 @@ def choose_stores(
         chosen = tuple(store for store in writable if store not in holding)
     else:
         chosen = named or (header or default,)
-    _check(chosen, ids, writable, holding)
+    origin = " in 'stores'" if named else " in the x-image-meta-store header" if header else ", which is the default,"
+    _check(chosen, origin, ids, writable, holding)
     if not (chosen or holding):
         raise BadImportRequest("No configured store can be written.")
     places = len({*holding, *chosen})
@@ -60,13 +61,15 @@ def choose_stores(
     return chosen
 
 
-def _check(chosen: Sequence[str], ids: Sequence[str], writable: Sequence[str], holding: Sequence[str]) -> None:
+def _check(
+    chosen: Sequence[str], origin: str, ids: Sequence[str], writable: Sequence[str], holding: Sequence[str]
+) -> None:
     for store in chosen:
         if chosen.count(store) > 1:
             raise BadImportRequest(f"'stores' names {store} more than once.")
         if store not in ids:
-            raise StoreNotConfigured(f"Store {store} in 'stores' is not configured; there are: {', '.join(ids)}.")
+            raise StoreNotConfigured(f"Store {store}{origin} is not configured; there are: {', '.join(ids)}.")
         if store not in writable:
-            raise BadImportRequest(f"Store {store} in 'stores' is read-only.")
+            raise BadImportRequest(f"Store {store}{origin} is read-only.")
         if store in holding:
-            raise BadImportRequest(f"Store {store} in 'stores' holds the image already.")
+            raise BadImportRequest(f"Store {store}{origin} holds the image already.")

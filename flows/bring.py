@@ -5,25 +5,23 @@ The parts that the import methods share; each puts together what it needs (archi
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import asdict
 
 from catalog.errors import NotFound
-from catalog.fenced import DataFacts, Fenced
+from catalog.facts import DataFacts
+from catalog.fenced import Fenced
 from catalog.images import ImageRecord
-from flows.checksums import SOURCE, Promise, promised
+from flows.checksums import SOURCE, promised
+from flows.data import COMPRESSED, checks, hash_of, hashes, known_of
 from flows.flow import Facts, Record, StepContext
 from pipeline.decompress import ExpansionLimit
 from pipeline.errors import Interrupted, NothingStored
-from pipeline.formats import FormatTap
 from pipeline.sources import Source
-from pipeline.taps import HashTap, ProgressTap, SizeTap, StopTap, Tap, Threaded
-from pipeline.tee import QueuedWriter, Tee
+from pipeline.taps import ProgressTap, StopTap, Tap
+from pipeline.tee import Tee, begin_session
 from pipeline.transfer import TransferResult, transfer
 from stores.base import Writer
 from stores.errors import StoreError
-
-COMPRESSED = "compressed"
-"""The `container_format` whose bytes are kept as they come (import-behaviour §4.3)."""
 
 
 def image_of(ctx: StepContext) -> ImageRecord:
@@ -46,20 +44,12 @@ def bring(
     promise = promised(ctx, noun)
     keys = new_keys(ctx)
     expand = None if image.container_format == COMPRESSED else ctx.runtime.expansion
-    of_source, of_image = _hashes(ctx, image, promise, as_it_comes=expand is None)
-    taps = [*_taps(ctx, image), *of_image]
+    # What was promised of bytes that are kept as they come is as good as promised of the image.
+    apart = promise if promise and promise.of == SOURCE and expand is not None else None
+    of_source = [hash_of(image, apart.checksum.algorithm, apart, of="source")] if apart else []
+    taps = [*checks(ctx.runtime, image, copies=len(keys)), *hashes(ctx.runtime, image, None if apart else promise)]
     result = move(ctx, source, keys, taps, source_taps=of_source, expand=expand, phase=phase)
-    algorithm = ctx.runtime.options.hashing_algorithm
-    data = {
-        "size": result.bytes_written,
-        "virtual_size": result.facts.virtual_size,
-        "checksum": result.facts.hashes.get("md5"),
-        "os_hash_algo": algorithm,
-        "os_hash_value": result.facts.hashes[algorithm],
-        # A user may change them meanwhile; what was inspected is what may become active.
-        "disk_format": image.disk_format,
-        "container_format": image.container_format,
-    }
+    data = asdict(known_of(ctx.runtime, image, result.facts))
     verified = promise.kept if promise else None
     return lambda tx: {**record(tx, keys, result), "data": data, "verified": verified}
 
@@ -108,53 +98,16 @@ def move(
 def _open(
     ctx: StepContext, keys: Mapping[str, str], *, size: int | None
 ) -> tuple[dict[str, Writer], dict[str, StoreError]]:
-    """A write session in every target store that grants one, told the `size` if known; the others by their errors.
-
-    A store behind a network gets a thread and a queue, so that it waits, and if need be fails, alone (§5.7).
-    """
+    """A write session in every target store that grants one, told the `size` if known; the others by their errors."""
     writers: dict[str, Writer] = {}
     refused: dict[str, StoreError] = {}
     for store, key in keys.items():
         try:
             target = ctx.runtime.stores.writable(store)
-            begin = partial(target.create, key, size)
-            patience = ctx.runtime.options.store_idle_timeout
-            writers[store] = QueuedWriter(begin, store, idle_timeout=patience) if target.remote else begin()
+            writers[store] = begin_session(target, key, size, idle_timeout=ctx.runtime.options.store_idle_timeout)
         except StoreError as error:
             refused[store] = error
     return writers, refused
-
-
-def _taps(ctx: StepContext, image: ImageRecord) -> list[Tap]:
-    """What every image goes through, beside its hashes."""
-    return [
-        SizeTap(cap=ctx.runtime.options.image_size_cap),
-        FormatTap(str(image.disk_format), str(image.container_format), ctx.runtime.formats),
-    ]
-
-
-def _hashes(
-    ctx: StepContext, image: ImageRecord, promise: Promise | None, *, as_it_comes: bool
-) -> tuple[list[Tap], list[Tap]]:
-    """Taps that hash the source, and the image; each in a thread of its own (measured-choices §4).
-
-    What was promised of the image is a veto of the hash that is made anyway, if it is one of these; so it is also for a
-    source that is kept `as_it_comes`.
-    """
-    options = ctx.runtime.options
-    wanted: dict[str, Promise | None] = dict.fromkeys([options.hashing_algorithm, *(["md5"] if options.md5 else [])])
-    of_source = []
-    if promise and promise.of == SOURCE and not as_it_comes:
-        of_source.append(_hash(promise.checksum.algorithm, f"source-{image.id[:8]}", promise))
-    elif promise:
-        wanted[promise.checksum.algorithm] = promise
-    return of_source, [_hash(algorithm, f"{algorithm}-{image.id[:8]}", kept) for algorithm, kept in wanted.items()]
-
-
-def _hash(algorithm: str, thread: str, promise: Promise | None) -> Tap:
-    if promise is None:
-        return Threaded(HashTap(algorithm), thread)
-    return Threaded(HashTap(algorithm, promise.checksum.value, of=f"the {promise.noun}"), thread)
 
 
 def _progress(ctx: StepContext, source: Source, stores: list[str], phase: str) -> tuple[Tap, Tap]:

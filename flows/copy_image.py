@@ -147,7 +147,11 @@ def _taps(image: ImageRecord) -> list[Tap]:
 
 COPY_IMAGE = Flow(
     name="copy-image",
-    steps=(Step("transfer", _transfer), Step("publish", locate), Step("finish", finish, can_be_called_off=False)),
+    steps=(
+        Step("transfer", _transfer, reads_source=True),
+        Step("publish", locate),
+        Step("finish", finish, can_be_called_off=False),
+    ),
     begins_from="active",
     rule="copy_image",
     admit=_admit,

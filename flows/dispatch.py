@@ -123,9 +123,11 @@ class Dispatcher:
     def send_again(self, flow: Flow, task: TaskRecord) -> bool:
         """Wake a worker for a task as it stands; False when nothing was sent. Never raises.
 
-        To call one off takes no bytes, so any worker will do: the host that has them may be gone for ever.
+        To call one off takes no bytes, nor does what comes after they are read, so any worker will do: the host that
+        has them may be gone for ever.
         """
-        anywhere = task.cancel_requested and flow.steps[task.step].can_be_called_off
+        step = flow.steps[task.step]
+        anywhere = not step.reads_source or (task.cancel_requested and step.can_be_called_off)
         return self.send(flow, task.id, task.step, None if anywhere else task.host)
 
     def collect(self, image_id: str) -> bool:

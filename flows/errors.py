@@ -25,6 +25,12 @@ class ImageNotReady(NotAdmitted):
     code = "image_not_ready"
 
 
+class FormatsMissing(NotAdmitted):
+    """Data is uploaded for an image that does not say what it is (400); the text names the attribute."""
+
+    code = "formats_missing"
+
+
 class StoreNotConfigured(NotAdmitted):
     """A named store is unknown here, or reserved (409)."""
 
@@ -35,6 +41,12 @@ class LocationQuota(NotAdmitted):
     """More stores are asked for than an image may have locations (413)."""
 
     code = "location_quota"
+
+
+class OverLimit(NotAdmitted):
+    """The project would use more than it may (413); the text says how much that is."""
+
+    code = "over_limit"
 
 
 class StagingError(Exception):

@@ -25,12 +25,20 @@ Record = Callable[[Fenced], Facts]
 
 
 @dataclass(frozen=True, slots=True)
+class AskedTask:
+    """A task that is asked for by itself: its type, and its input as users are to see it."""
+
+    type: str
+    input: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class ImportRequest:
     """An import as a client asks for it (http-api §6.1). `stores` is None when the body names none.
 
-    `body` is what was sent, for the task's `input`; `store_header` is `X-Image-Meta-Store`. `checksum` is
-    `algorithm:hex` or the URI of a file of checksums, of the bytes as they are fetched (`checksum_of` source) or of the
-    image that becomes of them (image).
+    `body` is what was sent, for the task's `input`, unless the task itself was `asked` for; `store_header` is
+    `X-Image-Meta-Store`. `checksum` is `algorithm:hex` or the URI of a file of checksums, of the bytes as they are
+    fetched (`checksum_of` source) or of the image that becomes of them (image).
     """
 
     method: str
@@ -42,6 +50,7 @@ class ImportRequest:
     checksum: str | None = None
     checksum_of: str = "source"
     body: Mapping[str, object] | None = None
+    asked: AskedTask | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +58,14 @@ class Admission:
     """What a worker needs to know of an admitted request: kept with the task, never shown.
 
     `host` names the only host whose workers can read the source; None for all. `upload` is the key of the staged bytes
-    that are the source, if they are: they must still be there when the task is recorded.
+    that are the source, if they are: they must still be there when the task is recorded. `store` is the target where
+    the source leaves no choice.
     """
 
     source: Mapping[str, object]
     host: str | None = None
     upload: str | None = None
+    store: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +89,14 @@ class StepContext:
 class Step:
     """One re-runnable step.
 
-    `can_be_called_off` is False for what comes after the image is active: too late to undo, so it is done.
+    `can_be_called_off` is False for what comes after the image is active: too late to undo, so it is done. What
+    `reads_source` can be done only where the task's source can be read; the others by any worker.
     """
 
     name: str
     run: Callable[[StepContext], Record]
     can_be_called_off: bool = True
+    reads_source: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +107,7 @@ class Flow:
     `admit(runtime, request, image)` is asked after that; it raises `NotAdmitted` (or a policy's `Denied`) when the
     request cannot be taken. `undo(tx, error, code, message)` writes, under the fence, what a failed
     import leaves behind (import-behaviour §1.6 [R]); both may be called twice. `rule` is the policy rule that who asks
-    must satisfy (import-behaviour §6).
+    must satisfy (import-behaviour §6), `task_type` what its tasks are called in Glance's records.
     """
 
     name: str
@@ -103,6 +116,7 @@ class Flow:
     admit: Callable[["Runtime", ImportRequest, ImageRecord], Admission]
     undo: Callable[[Fenced, Exception, str, str], None]
     rule: str = "modify_image"
+    task_type: str = "api_image_import"
 
     def position(self, step: str) -> int | None:
         """The index of a step by name; None for a name of another version of the program."""

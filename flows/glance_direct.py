@@ -80,7 +80,11 @@ def _undo(tx: Fenced, error: Exception, code: str, message: str) -> None:
 
 GLANCE_DIRECT = Flow(
     name="glance-direct",
-    steps=(Step("transfer", _transfer), Step("publish", publish), Step("finish", _finish, can_be_called_off=False)),
+    steps=(
+        Step("transfer", _transfer, reads_source=True),
+        Step("publish", publish),
+        Step("finish", _finish, can_be_called_off=False),
+    ),
     begins_from="uploading",
     admit=_admit,
     undo=_undo,

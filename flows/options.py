@@ -12,10 +12,26 @@ STAGED_FOR = 48 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What the images of one project may use, see `catalog.usage.Usage`; negative: no limit."""
+
+    stored: int = -1
+    staged: int = -1
+    images: int = -1
+    uploading: int = -1
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a limit at all."""
+        return max(self.stored, self.staged, self.images, self.uploading) >= 0
+
+
+@dataclass(frozen=True, slots=True)
 class ImportOptions:
     """What every import obeys. Sizes are bytes, times are seconds.
 
-    `md5` fills the legacy `checksum`; `os_hash_*` is the authoritative hash (import-behaviour §1.4).
+    `md5` fills the legacy `checksum`; `os_hash_*` is the authoritative hash (import-behaviour §1.4). Without
+    `secure_hash`, data that is only registered is not read, so that its hash is what was said of it, if anything.
     """
 
     methods: tuple[str, ...] = ("web-download",)
@@ -23,6 +39,8 @@ class ImportOptions:
     md5: bool = True
     image_size_cap: int = 1 << 40
     location_quota: int = 10
+    secure_hash: bool = True
+    limits: Limits = Limits()
     task_time_to_live: float = 48 * 3600.0
     max_attempts: int = 5
     retry_base: float = 5.0

@@ -7,6 +7,7 @@ from catalog.catalog import Catalog
 from catalog.engine import Database
 from catalog.leases import RedisClient, lease_keeper
 from catalog.lock import ImportLock
+from flows.guard import guard_web_stores
 from flows.options import ImportOptions, LeaseOptions
 from flows.policy import UriPolicy
 from flows.staging import Staging
@@ -55,13 +56,15 @@ class Runtime:
             stale_pending_after=settings.lease.stale_pending_after,
         )
         stores = StoreRegistry.build(settings.stores, settings.default_store)
+        uris = UriPolicy(settings.uris)
+        guard_web_stores(stores, uris)
         staging = settings.staging
         return cls(
             host=settings.host,
             catalog=Catalog(database, lock, grace=settings.lease.orphan_grace, keep_for=staging.keep_for),
             stores=stores,
             staging=Staging(build_store(staging.spec, stores), staging.host),
-            uris=UriPolicy(settings.uris),
+            uris=uris,
             http=settings.http,
             expansion=settings.expansion,
             formats=settings.formats,

@@ -14,9 +14,10 @@ from flows.admission import choose_stores, require_ready
 from flows.bring import take_back
 from flows.dispatch import Dispatcher
 from flows.errors import BadImportRequest
-from flows.flow import ImportRequest
+from flows.flow import Admission, Flow, ImportRequest
+from flows.limits import require_room_to_import
 from flows.locations import settled
-from flows.methods import FLOWS
+from flows.methods import ALL_FLOWS, FLOWS
 from flows.runtime import Runtime
 from pipeline.uris import mask
 
@@ -39,38 +40,18 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
     `Denied`, `LockHeld`, `Conflict`. An image that another task holds is judged as it will be without that task, which
     gives way if it is stale. Once this returns, the import survives the loss of every message and process.
     """
-    if request.method not in runtime.options.methods:
+    if request.method in FLOWS and request.method not in runtime.options.methods:
         offered = ", ".join(runtime.options.methods)
         raise BadImportRequest(f"'method.name' is {request.method!r}; this service offers: {offered}.")
-    flow = FLOWS[request.method]
+    flow = ALL_FLOWS[request.method]
     once_free = _once_free(runtime, image)
     require_ready(flow, image, once_free)
     admission = flow.admit(runtime, request, replace(image, status=once_free))
     holding = tuple(dict.fromkeys(place.store for place in settled(runtime, image).locations))
-    stores = choose_stores(
-        request,
-        ids=runtime.stores.ids(),
-        writable=runtime.stores.writable_ids(),
-        default=runtime.stores.default,
-        quota=runtime.options.location_quota,
-        holding=holding,
-    )
-    task_id = str(uuid.uuid4())
-    new = NewTask(
-        id=task_id,
-        image_id=image.id,
-        flow=flow.name,
-        stores=stores or holding,
-        input={"image_id": image.id, "import_req": _shown(request), "backend": list(stores)},
-        source=admission.source,
-        begins_from=flow.begins_from,
-        host=admission.host,
-        upload=admission.upload,
-        all_stores_must_succeed=request.all_stores_must_succeed,
-        owner=who.project,
-        user_id=who.user,
-        request_id=who.request_id,
-    )
+    stores = (admission.store,) if admission.store else _chosen(runtime, request, holding)
+    require_room_to_import(runtime, image, stores, flow.begins_from)
+    new = _new_task(image, request, who, flow, admission, stores, holding)
+    task_id = new.id
     how = Preemption(_undo, runtime.options.task_time_to_live)
     if not stores:
         # Decided in http-api §17 (f): who asks for a copy in all stores, and has it, gets a task that says so.
@@ -86,6 +67,44 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
     return task_id
 
 
+def _new_task(
+    image: ImageRecord,
+    request: ImportRequest,
+    who: Requester,
+    flow: Flow,
+    admission: Admission,
+    stores: tuple[str, ...],
+    holding: tuple[str, ...],
+) -> NewTask:
+    return NewTask(
+        id=str(uuid.uuid4()),
+        image_id=image.id,
+        flow=flow.name,
+        stores=stores or holding,
+        input=request.asked.input if request.asked else _shown(request, image, stores),
+        source=admission.source,
+        begins_from=flow.begins_from,
+        host=admission.host,
+        upload=admission.upload,
+        type=request.asked.type if request.asked else flow.task_type,
+        all_stores_must_succeed=request.all_stores_must_succeed,
+        owner=who.project,
+        user_id=who.user,
+        request_id=who.request_id,
+    )
+
+
+def _chosen(runtime: Runtime, request: ImportRequest, holding: tuple[str, ...]) -> tuple[str, ...]:
+    return choose_stores(
+        request,
+        ids=runtime.stores.ids(),
+        writable=runtime.stores.writable_ids(),
+        default=runtime.stores.default,
+        quota=runtime.options.location_quota,
+        holding=holding,
+    )
+
+
 def _once_free(runtime: Runtime, image: ImageRecord) -> str:
     """The status that the image falls back to when the task that holds it, if one does, is undone (§1.6 [R])."""
     if image.import_task is None or image.status != "importing":
@@ -96,19 +115,21 @@ def _once_free(runtime: Runtime, image: ImageRecord) -> str:
 
 def _undo(tx: Fenced, task: TaskRecord, why: Preempted) -> None:
     """Take back what a stale task did, by the rule of its own method, or of any if this version does not know it."""
-    if task.flow in FLOWS:
-        FLOWS[task.flow].undo(tx, why, why.code, str(why))
+    if task.flow in ALL_FLOWS:
+        ALL_FLOWS[task.flow].undo(tx, why, why.code, str(why))
     else:
         take_back(tx, why, why.code, str(why))
         if not tx.restage():
             tx.requeue()
 
 
-def _shown(request: ImportRequest) -> dict[str, object]:
+def _shown(request: ImportRequest, image: ImageRecord, stores: tuple[str, ...]) -> dict[str, object]:
     """The body as it came, without the credentials that its URIs may hold (import-behaviour §1.9 [R])."""
     body = dict(request.body or {"method": {"name": request.method, "uri": request.uri}})
     method = body.get("method")
     if isinstance(method, dict):
         uris = {name: mask(method[name]) for name in ("uri", "checksum") if isinstance(method.get(name), str)}
         body["method"] = method | uris
-    return body
+    if isinstance(body.get("url"), str):
+        body["url"] = mask(str(body["url"]))
+    return {"image_id": image.id, "import_req": body, "backend": list(stores)}

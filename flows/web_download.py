@@ -24,7 +24,11 @@ def _transfer(ctx: StepContext) -> Record:
 
 WEB_DOWNLOAD = Flow(
     name="web-download",
-    steps=(Step("transfer", _transfer), Step("publish", publish), Step("finish", finish, can_be_called_off=False)),
+    steps=(
+        Step("transfer", _transfer, reads_source=True),
+        Step("publish", publish),
+        Step("finish", finish, can_be_called_off=False),
+    ),
     begins_from="queued",
     admit=_admit,
     undo=take_back_and_requeue,

@@ -52,12 +52,8 @@ class Line:
 
         Raises what `judge` raises, `SourceUnreachable` with the last address's reason, `Interrupted`.
         """
-        addresses = _resolve(host, port)
-        for _, sockaddr in addresses:
-            scope = f"%{sockaddr[3]}" if len(sockaddr) == 4 and sockaddr[3] else ""
-            judge(host, f"{sockaddr[0]}{scope}")
         failure: OSError | None = None
-        for family, sockaddr in addresses[:_TRIED_ADDRESSES]:
+        for family, sockaddr in judged(host, port, judge):
             try:
                 return self._connect(family, sockaddr)
             except OSError as error:
@@ -94,10 +90,8 @@ class Line:
             self._held.clear()
 
     def _connect(self, family: int, sockaddr: Any) -> socket.socket:
-        made = socket.socket(family, socket.SOCK_STREAM)
+        made = _socket(family, self.connect_timeout)
         try:
-            made.settimeout(self.connect_timeout)
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._hold(made)
             made.connect(sockaddr)
             self.check()
@@ -118,6 +112,40 @@ class Line:
         return (failure.strerror if failure and failure.strerror else "failed").lower()
 
 
+def judged(host: str, port: int, judge: Judge) -> list[tuple[int, Any]]:
+    """The addresses to try for `host`, with their families: all that it leads to were judged, not only these.
+
+    Raises what `judge` raises, and `SourceUnreachable` when it leads nowhere.
+    """
+    addresses = _resolve(host, port)
+    for _, sockaddr in addresses:
+        scope = f"%{sockaddr[3]}" if len(sockaddr) == 4 and sockaddr[3] else ""
+        judge(host, f"{sockaddr[0]}{scope}")
+    return addresses[:_TRIED_ADDRESSES]
+
+
+def connect(host: str, port: int, judge: Judge, timeout: float) -> socket.socket:
+    """Connect to the first of the judged addresses of `host` that answers. Raises as `judged`, and `OSError`."""
+    failure: OSError = OSError(f"no connection to {host} port {port}")
+    for family, sockaddr in judged(host, port, judge):
+        made = _socket(family, timeout)
+        try:
+            made.connect(sockaddr)
+        except OSError as error:
+            made.close()
+            failure = error
+        else:
+            return made
+    raise failure
+
+
+def _socket(family: int, timeout: float) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    made.settimeout(timeout)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
+
+
 def _resolve(host: str, port: int) -> list[tuple[int, Any]]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -132,14 +160,15 @@ def _shut(held: socket.socket) -> None:
         held.shutdown(socket.SHUT_RDWR)
 
 
-def pools(dial: Dial, line: Line) -> dict[str, type[HTTPConnectionPool]]:
-    """Return urllib3 pool classes by scheme whose connections are made by `dial(host, port)`, on `line`."""
+def pools(dial: Dial, line: Line | None) -> dict[str, type[HTTPConnectionPool]]:
+    """Return urllib3 pool classes by scheme whose connections are made by `dial(host, port)`, on `line` if given."""
 
     class Answer(http.client.HTTPResponse):
         def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
             super().__init__(sock, *args, **options)
-            self.fp.close()
-            self.fp = _Body(sock, lambda: self.length == 0, line)
+            if line is not None:
+                self.fp.close()
+                self.fp = _Body(sock, lambda: self.length == 0, line)
 
     class Plain(HTTPConnection):
         response_class = Answer

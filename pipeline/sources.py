@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 from urllib.parse import urljoin
@@ -16,7 +17,7 @@ import requests.utils
 import urllib3.exceptions
 
 from pipeline.chunks import joined
-from pipeline.connect import Dial, Line, causes, pools, unreachable
+from pipeline.connect import Dial, Judge, Line, causes, connect, pools, unreachable
 from pipeline.errors import (
     Interrupted,
     SourceAnswered,
@@ -27,7 +28,7 @@ from pipeline.errors import (
 )
 from pipeline.framing import Validator, framing, part_end, strong_validator
 from pipeline.patience import RateFloor, backoff
-from pipeline.uris import CheckedUri, UriGuard, mask
+from pipeline.uris import DEFAULT_PORTS, CheckedUri, UriGuard, mask
 from stores.base import CHUNK
 
 _PIECE: Final = CHUNK // 4  # read and joined, 7 % over one read of a whole chunk, but prompt with a slow source
@@ -337,7 +338,7 @@ class HttpSource:
 class _Adapter(requests.adapters.HTTPAdapter):
     """requests' adapter over our own connections; proxies are dialled without a guard, they are the operator's."""
 
-    def __init__(self, dial: Dial, dial_proxy: Dial, line: Line) -> None:
+    def __init__(self, dial: Dial, dial_proxy: Dial, line: Line | None) -> None:
         self._classes = pools(dial, line)
         self._proxy_classes = pools(dial_proxy, line)
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
@@ -350,3 +351,21 @@ class _Adapter(requests.adapters.HTTPAdapter):
         manager = super().proxy_manager_for(proxy, **options)
         manager.pool_classes_by_scheme = self._proxy_classes
         return manager
+
+
+def guarded_session(judge: Judge, connect_timeout: float) -> requests.Session:
+    """A session of requests that connects to addresses which `judge` lets pass, and to no others; it raises what the
+    judge raises. A proxy is the operator's, and dialled as it is.
+    """
+
+    def dial(judge: Judge, host: str, port: int) -> socket.socket:
+        try:
+            return connect(host, port, judge, connect_timeout)
+        except SourceUnreachable as error:
+            raise OSError(str(error)) from error
+
+    session = requests.Session()
+    adapter = _Adapter(partial(dial, judge), partial(dial, lambda _host, _ip: None), None)
+    for scheme in DEFAULT_PORTS:
+        session.mount(f"{scheme}://", adapter)
+    return session

@@ -6,9 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from pipeline.errors import NothingStored
-from stores.base import Bytes, StoredObject, Writer
+from stores.base import Bytes, Moving, Store, StoredObject, Writer
 from stores.errors import SessionEnded, StoreError, StoreUnavailable
 
 
@@ -82,9 +83,9 @@ class QueuedWriter:
     """A write session in a thread of its own behind a bounded queue, for stores that wait on a network.
 
     So such a store does not hold up the others before its queue is full, and fails alone (`StoreUnavailable`) when one
-    call to it (opening, a write, the commit) takes longer than `idle_timeout` seconds. Same contract as any `Writer`;
-    an error surfaces at the next call. `bytes` are kept as they are, other buffers are copied, since the caller gets
-    them back. At most `depth` + 1 of them are held.
+    call to it (opening, a write, the commit) takes longer than `idle_timeout` seconds, during which no bytes move if
+    the session can tell (`Moving`). Same contract as any `Writer`; an error surfaces at the next call. `bytes` are kept
+    as they are, other buffers are copied, since the caller gets them back. At most `depth` + 1 of them are held.
     """
 
     _FAREWELL = 2.0  # seconds that `abort` waits for a thread that may be stuck in the network
@@ -97,6 +98,7 @@ class QueuedWriter:
         self._receipt: StoredObject | None = None
         self._aborted = threading.Event()
         self._last = time.monotonic()
+        self._session: Writer | None = None
         self._thread = threading.Thread(target=self._run, name=f"write {store}", daemon=True)
         self._thread.start()
 
@@ -137,7 +139,8 @@ class QueuedWriter:
             self._lose_patience()
 
     def _lose_patience(self) -> None:
-        if self._thread.is_alive() and time.monotonic() > self._last + self._idle_timeout:
+        moved = self._session.moved_at if isinstance(self._session, Moving) else 0.0
+        if self._thread.is_alive() and time.monotonic() > max(self._last, moved) + self._idle_timeout:
             raise StoreUnavailable(self._store, f"took no bytes for {self._idle_timeout:g} seconds")
 
     def _raise(self) -> None:
@@ -147,7 +150,7 @@ class QueuedWriter:
     def _run(self) -> None:
         session: Writer | None = None
         try:
-            session = self._begin()
+            session = self._session = self._begin()
             while (chunk := self._next()) is not None:
                 session.write(chunk)
             if not self._aborted.is_set():
@@ -162,3 +165,11 @@ class QueuedWriter:
         chunk = self._queue.get()
         self._last = time.monotonic()
         return None if self._aborted.is_set() else chunk
+
+
+def begin_session(store: Store, key: str, size: int | None, *, idle_timeout: float) -> Writer:
+    """Open a write session of `size` bytes if known. A store behind a network gets a thread and a queue, so that it
+    waits, and if need be fails, alone (architecture §5.7). Raises `StoreError`.
+    """
+    begin = partial(store.create, key, size)
+    return QueuedWriter(begin, store.id, idle_timeout=idle_timeout) if store.remote else begin()

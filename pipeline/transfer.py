@@ -66,6 +66,19 @@ def transfer(
     return TransferResult(facts, result.stored, result.failed, read.count, written.count, found.name if found else None)
 
 
+def read_through(source: Source, taps: Sequence[Tap]) -> Facts:
+    """Show all of `source` to `taps`, and keep nothing of it; what they found out. Owns the taps: closes them.
+
+    Raises `TransferError` and what the taps raise.
+    """
+    with ExitStack() as cleanup:
+        for tap in taps:
+            cleanup.callback(tap.close)
+        for _ in _through(taps, cleanup.enter_context(source.open())):
+            pass
+        return Facts.of(taps)
+
+
 def _through(taps: Iterable[Tap], chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         for tap in taps:

@@ -120,6 +120,15 @@ class Writer(Protocol):
 
 
 @runtime_checkable
+class Moving(Protocol):
+    """A further power of some writers: a call that takes long can be told from one that is stuck."""
+
+    @property
+    def moved_at(self) -> float:
+        """When bytes were last on their way to the store, by `time.monotonic()`. Any thread may ask."""
+
+
+@runtime_checkable
 class ReadableStore(Protocol):
     """The half that every store has."""
 

@@ -87,6 +87,7 @@ class HttpStore:
         self.id = id
         self.options = options or HttpOptions()
         self.admit = admit
+        self.session: Callable[[], requests.Session] = requests.Session
 
     @classmethod
     def from_spec(cls, spec: StoreSpec) -> Self:
@@ -102,6 +103,12 @@ class HttpStore:
             raise StoreMisconfigured(spec.id, "http_proxy_information is for the schemes http and https")
         verify: bool | str = authorities or not flag(spec, "https_insecure", default=False)
         return cls(spec.id, HttpOptions(verify, {k: f"http://{v}" for k, v in proxies.items()}))
+
+    def guard(self, admit: Callable[[str], None], session: Callable[[], requests.Session]) -> None:
+        """From now on judge URLs by `admit`, and ask by sessions of `session`, whose connections may refuse an address
+        with a `StoreError`.
+        """
+        self.admit, self.session = admit, session
 
     def open(self, key: str, offset: int = 0) -> "HttpReader":
         """See `stores.base.ReadableStore.open`.
@@ -157,7 +164,7 @@ class HttpStore:
         raise StoreError(self.id, f"the server redirects more than {MAX_REDIRECTS} times")
 
     def _ask(self, url: str, headers: Mapping[str, str]) -> requests.Response:
-        session = requests.Session()
+        session = self.session()
         # The environment would add proxies and passwords (.netrc) that nobody configured for this store.
         session.trust_env = False
         try:

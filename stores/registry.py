@@ -147,6 +147,17 @@ class StoreRegistry:
             log.warning("store %s is not configured, and no other one keeps its objects where it did", id)
         return None
 
+    def place_of(self, url: str) -> tuple[str, str] | None:
+        """Return the store, and the key in it, of an object at exactly `url`; None if no store would keep one there.
+
+        A store that others fill has URLs for keys; in all others an object is under the last segment of its URL.
+        """
+        for key in (url, url.rpartition("/")[2]):
+            for id, store in self._stores.items():
+                if _location(store, key) == url:
+                    return id, key
+        return None
+
     def health(self, deadline: float = 5.0) -> dict[str, str | None]:
         """Probe all stores at once; return for each what is wrong with it, `None` for a store in order.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from stores.errors import ObjectExists, ObjectNotFound, SessionEnded, StoreError
 from stores.s3_errors import NoBucket
 from stores.s3_options import S3Options
-from stores.s3_writer import Part, PartBody, Upload
+from stores.s3_writer import Line, Part, PartBody, Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -121,7 +121,7 @@ class Bucket:
             if not self._options.create_bucket:
                 raise
 
-    def put_part(self, upload: Upload, number: int, content: bytearray, stop: Event) -> Part:
+    def put_part(self, upload: Upload, number: int, content: bytearray, stop: Line) -> Part:
         """See `stores.s3_writer.Uploads.put_part`."""
         crc32 = base64.b64encode(zlib.crc32(content).to_bytes(4)).decode() if self._options.unsigned else ""
         check: Any = {"ChecksumCRC32": crc32} if crc32 else {}

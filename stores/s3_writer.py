@@ -5,6 +5,7 @@ the server, so that `delete(key)` from any process can end it (docs/decisions/00
 """
 
 import os
+import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,6 +36,18 @@ class Part:
     crc32: str = ""
 
 
+class Line(Event):
+    """What the requests of one session share: set once it is over; and when bytes last moved, see `Moving`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moved_at = time.monotonic()
+
+    def moved(self) -> None:
+        """Bytes are on their way."""
+        self.moved_at = time.monotonic()
+
+
 class PartBody:
     """The bytes of a part as a file to send from, in blocks, so that silence is measured and a stop is heeded.
 
@@ -44,7 +57,7 @@ class PartBody:
 
     _BLOCK = 1 << 18
 
-    def __init__(self, content: bytearray, stop: Event) -> None:
+    def __init__(self, content: bytearray, stop: Line) -> None:
         self._content = memoryview(content)
         self._stop = stop
         self._offset = 0
@@ -53,6 +66,7 @@ class PartBody:
         """Return the next bytes. Raises `InterruptedError` once the session is over."""
         if self._stop.is_set():
             raise InterruptedError("the write session is over")
+        self._stop.moved()
         end = len(self._content) if size < 0 else self._offset + max(size, self._BLOCK)
         piece = self._content[self._offset : end]
         self._offset += len(piece)
@@ -77,7 +91,7 @@ class Uploads(Protocol):
 
     store: str
 
-    def put_part(self, upload: Upload, number: int, content: bytearray, stop: Event) -> Part:
+    def put_part(self, upload: Upload, number: int, content: bytearray, stop: Line) -> Part:
         """Send one part. Raises `SessionEnded` when there is no such upload, and soon once `stop` is set."""
 
     def publish(self, upload: Upload, parts: list[Part]) -> None:
@@ -99,13 +113,18 @@ class S3Writer(WriteSession):
         self._upload = upload
         self._sizes = sizes
         self._in_flight = in_flight
-        self._stop = Event()
+        self._stop = Line()
         self._senders: ThreadPoolExecutor | None = None
         self._number = 1
         self._content = bytearray()
         self._sending: set[Future[Part]] = set()
         self._sent: list[Part] = []
         self._publishing = False
+
+    @property
+    def moved_at(self) -> float:
+        """See `stores.base.Moving`: a part may well be larger than what goes through the line in a minute."""
+        return self._stop.moved_at
 
     def _append(self, chunk: Bytes) -> None:
         self._collect(timeout=0)

@@ -17,7 +17,7 @@ from catalog.tasks import TaskRecord
 from flows import traces
 from flows.collect import collect
 from flows.flow import Facts, Flow, Step, StepContext
-from flows.methods import FLOWS
+from flows.methods import ALL_FLOWS
 from flows.monitor import Monitor, Stop
 from flows.runtime import Runtime
 from pipeline.errors import Interrupted
@@ -57,7 +57,7 @@ class Runner:
         Doubled, late and foreign messages end here, quietly: the row decides.
         """
         task = self._load(task_id)
-        flow = FLOWS.get(task.flow) if task is not None and task.live else None
+        flow = ALL_FLOWS.get(task.flow) if task is not None and task.live else None
         position = flow.position(step_name) if flow is not None else None
         if task is None or flow is None or position is None or task.step != position:
             return False

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from catalog.errors import CatalogError
 from flows.collect import collect
 from flows.dispatch import Dispatcher
-from flows.methods import FLOWS
+from flows.methods import ALL_FLOWS
 from flows.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def ring(runtime: Runtime, dispatcher: Dispatcher, *, messages_lost: bool = Fals
         due = tx.tasks.due(resend_after=0.0 if messages_lost else runtime.lease.resend_after, limit=BATCH)
     rung = 0
     for task in due:
-        flow = FLOWS.get(task.flow)
+        flow = ALL_FLOWS.get(task.flow)
         if flow is None:
             log.warning("task %s: this version does not know the import method %s", task.id, task.flow)
         elif not runtime.catalog.lock.busy(task.id):

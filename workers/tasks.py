@@ -9,7 +9,7 @@ from celery.exceptions import Ignore
 
 from flows.collect import collect
 from flows.dispatch import COLLECT
-from flows.methods import FLOWS
+from flows.methods import ALL_FLOWS
 from workers.runner import Runner
 
 
@@ -18,7 +18,7 @@ def register(app: Celery, runner: Callable[[], Runner]) -> None:
 
     Not shared: Celery would otherwise give each task to every other application of this process.
     """
-    for flow in FLOWS.values():
+    for flow in ALL_FLOWS.values():
         for step, name in zip(flow.steps, flow.task_names(), strict=True):
             app.task(_step(runner, step.name), name=name, shared=False)
 

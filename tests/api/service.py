@@ -13,7 +13,7 @@ from api.context import Authenticate
 from api.options import ApiOptions
 from catalog.catalog import Catalog
 from catalog.engine import Database
-from catalog.fenced import DataFacts
+from catalog.facts import DataFacts
 from catalog.images import NewImage
 from catalog.leases import Claim
 from catalog.lock import ImportLock
@@ -81,7 +81,7 @@ def runtime(directory: Path, stores: StoreRegistry | None = None, *, url: str | 
         expansion=ExpansionLimit(max_bytes=1 << 40),
         formats=FormatRules(),
         options=ImportOptions(),
-        lease=LeaseOptions(),
+        lease=LeaseOptions(ttl=0.1, progress_interval=0.1),
     )
 
 

@@ -103,7 +103,7 @@ def test_what_failed_is_marked_too(service: Service, monkeypatch: pytest.MonkeyP
     def broken() -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(service.catalog, "read", broken)
+    monkeypatch.setattr(service.catalog, "peek", broken)
 
     answer = service.client.simulate_get("/v2/images", headers={"Origin": HORIZON} | basic("ann", SECRET))
 

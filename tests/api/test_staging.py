@@ -1,10 +1,9 @@
 """PUT …/stage: every code of http-api §5.3, what it leaves behind, and the import that follows."""
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import falcon
@@ -17,10 +16,9 @@ from flows.staging import Staging
 from stores.errors import StoreDenied, StoreFull, StoreUnavailable
 from stores.memory import MemoryStore
 from stores.wrappers import FaultyStore, fails
+from tests.api.sending import DATA, OCTETS, Body, put, put_chunked, raising, show
 from tests.api.service import Service, runtime
 
-DATA = bytes(range(256)) * 8
-OCTETS = {"Content-Type": "application/octet-stream"}
 CAP = 4096
 
 
@@ -45,29 +43,6 @@ def kept(service: Service) -> list[str]:
     inner = staging(service).inner
     assert isinstance(inner, MemoryStore)
     return inner.keys()
-
-
-def put(
-    service: Service, image: str, body: bytes = DATA, headers: Mapping[str, str] = MappingProxyType({})
-) -> testing.Result:
-    """Stage a body whose length is known."""
-    return service.client.simulate_put(f"/v2/images/{image}/stage", body=body, headers={**OCTETS, **headers})
-
-
-def put_chunked(
-    service: Service, image: str, stream: Any, headers: Mapping[str, str] = MappingProxyType({})
-) -> testing.Result:
-    """Stage a body that only its end ends."""
-    return service.client.simulate_put(
-        f"/v2/images/{image}/stage",
-        headers={**OCTETS, **headers},
-        extras={"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": stream},
-    )
-
-
-def show(service: Service, image: str) -> dict[str, Any]:
-    shown: dict[str, Any] = service.client.simulate_get(f"/v2/images/{image}").json
-    return shown
 
 
 def assert_refused(service: Service, image: str, answer: testing.Result, status: int, says: str) -> None:
@@ -209,25 +184,6 @@ class TestRefusedAtOnce:
         assert service.client.simulate_get(f"/v2/images/{service.image()}/stage").status_code == 405
 
 
-class Body(io.RawIOBase):
-    """A body that does something after its first bytes."""
-
-    def __init__(self, then: Callable[[], bytes]) -> None:
-        self._first = True
-        self._then = then
-
-    def read(self, size: int = -1) -> bytes:
-        first, self._first = self._first, False
-        return DATA if first else self._then()
-
-
-def _raise(error: Exception) -> Callable[[], bytes]:
-    def then() -> bytes:
-        raise error
-
-    return then
-
-
 class TestFailedOnTheWay:
     """What turns out while bytes flow: the image is queued again, and no byte stays."""
 
@@ -264,7 +220,7 @@ class TestFailedOnTheWay:
     )
     def test_a_server_that_cannot_read_on(self, service: Service, error: Exception, status: int, says: str) -> None:
         image = service.image()
-        answer = put_chunked(service, image, Body(_raise(error)))
+        answer = put_chunked(service, image, Body(raising(error)))
         assert_refused(service, image, answer, status, says)
         assert str(error) not in answer.text
 

@@ -9,7 +9,8 @@ from catalog import tables as t
 from catalog.catalog import Catalog
 from catalog.engine import SECOND, Database
 from catalog.errors import Preempted
-from catalog.fenced import DataFacts, Fenced
+from catalog.facts import DataFacts
+from catalog.fenced import Fenced
 from catalog.images import ImageRecord, NewImage
 from catalog.leases import Claim
 from catalog.preempt import Preemption

@@ -128,7 +128,7 @@ class TestBesideAnImport:
         image_id, task_id = importing(catalog)
         claim = entered(catalog, task_id)
         catalog.delete_image(image_id)
-        with pytest.raises(Conflict, match="no longer being imported"), catalog.fenced(claim) as tx:
+        with pytest.raises(Conflict, match="no longer importing"), catalog.fenced(claim) as tx:
             tx.activate(FACTS)
 
 

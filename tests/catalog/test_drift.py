@@ -17,6 +17,12 @@ from catalog.errors import CatalogError
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = (ROOT / "schema.sql").read_text()
+# SQLAlchemy does not tell of indexes on expressions. Those that a key brings along are left out.
+INDEXES = {
+    "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
+    "postgresql": "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+    " AND indexname NOT IN (SELECT conname FROM pg_constraint)",
+}
 FAMILIES = {"TEXT": Text, "BIGINT": BigInteger, "BOOLEAN": Boolean}
 
 
@@ -60,6 +66,7 @@ def test_keys_are_never_null(engine: Engine) -> None:
         assert not nullable & {column.name for column in table.primary_key.columns}, name
 
 
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 def test_both_databases_hold_every_rule(engine: Engine) -> None:
     """Given the names of checks, unique keys and indexes in schema.sql, then each is in the database, and no other."""
     found = inspect(engine)
@@ -68,11 +75,11 @@ def test_both_databases_hold_every_rule(engine: Engine) -> None:
     assert checks == declared("CHECK")
     uniques = {unique["name"] for name in tables for unique in found.get_unique_constraints(name)}
     assert uniques == declared("UNIQUE")
-    indexes = [index for name in tables for index in found.get_indexes(name) if not index.get("duplicates_constraint")]
-    assert {index["name"] for index in indexes} == declared("(?:UNIQUE )?INDEX")
-    assert {index["name"] for index in indexes if index["unique"]} == declared("UNIQUE INDEX")
-    option = f"{engine.dialect.name}_where"
-    partial = {str(index["name"]) for index in indexes if option in index.get("dialect_options", {})}
+    with engine.connect() as connection:
+        held = {str(row[0]): str(row[1]) for row in connection.execute(text(INDEXES[engine.dialect.name]))}
+    assert set(held) == declared("(?:UNIQUE )?INDEX")
+    assert {name for name in held if "CREATE UNIQUE" in held[name]} == declared("UNIQUE INDEX")
+    partial = {name for name in held if " WHERE " in held[name]}
     assert partial == set(re.findall(r"INDEX (\w+) ON [^;]*\bWHERE\b[^;]*;", SCHEMA))
 
 

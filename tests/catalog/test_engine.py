@@ -1,16 +1,13 @@
 """The database itself: its clock, its transactions, its silence, and what it says when it cannot be used."""
 
-import multiprocessing
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, text, update
 
 from catalog import engine as module
 from catalog import tables as t
@@ -20,7 +17,7 @@ from catalog.errors import BadValue, CatalogError, CatalogUnavailable, RuleBroke
 from catalog.fenced import Fenced
 from catalog.leases import Claim
 from catalog.lock import ImportLock
-from tests.catalog.rows import entered, imported, importing, new_image
+from tests.catalog.rows import entered, importing, new_image
 from tests.servers import PostgresServer, wait_until
 
 
@@ -104,8 +101,33 @@ class TestTransactions:
         for _ in range(30):
             with database.read() as connection:
                 connection.execute(select(t.schema_version)).all()
+            with database.peek() as connection:
+                connection.execute(select(t.schema_version)).all()
             with database.begin() as connection:
                 connection.execute(update(t.schema_version).values(version=1))
+
+    def test_reading_after_peeking(self, database: Database) -> None:
+        """Given a pooled connection that has peeked, or written, when it next reads, then it sees one moment again."""
+        for before in (database.peek, database.begin):
+            with before() as connection:
+                connection.execute(select(t.schema_version)).all()
+            self.test_reading_sees_one_moment(database)
+            with database.begin() as connection:
+                connection.execute(update(t.schema_version).values(version=SCHEMA_VERSION))
+
+    def test_peeking_leaves_no_transaction(self, postgres_url: str) -> None:
+        """Given a peek that is not over, then the server has nothing open for it, and it sees what others commit."""
+        database = Database(postgres_url)
+        database.create()
+        version, state = select(t.schema_version.c.version), text("SELECT state FROM pg_stat_activity WHERE pid = :pid")
+        with database.peek() as peeking:
+            pid = peeking.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            assert peeking.execute(version).scalar_one() == SCHEMA_VERSION
+            with database.begin() as writing:
+                assert writing.execute(state, {"pid": pid}).scalar_one() == "idle"
+                writing.execute(update(t.schema_version).values(version=7))
+            assert peeking.execute(version).scalar_one() == 7
+        database.dispose()
 
     @pytest.mark.parametrize("text", ["", "größer 図 🖼", "'; DROP TABLE images; --", "a\nb\tc", "e\u0301", "\u202e"])
     def test_text_comes_back_as_it_was(self, catalog: Catalog, text: str) -> None:
@@ -248,6 +270,19 @@ class TestSilence:
             assert tx.images.get(image_id).status == "queued"
         database.dispose()
 
+    def test_restarted_between_two_uses(self, own_postgres: PostgresServer) -> None:
+        """Given pooled connections whose server was restarted, when they are next used, then nobody notices."""
+        database = Database(own_postgres.create_database())
+        database.create()
+        with ExitStack() as at_once:
+            for _ in range(4):
+                at_once.enter_context(database.read()).execute(select(t.schema_version)).all()
+        own_postgres.restart()
+        with ExitStack() as at_once:
+            for use in (database.peek, database.read, database.begin, database.peek):
+                at_once.enter_context(use()).execute(select(t.schema_version)).all()
+        database.dispose()
+
     def test_a_writer_that_never_ends(self, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """Given somebody who keeps a row, when another wants it, then it waits and is told to come again."""
         monkeypatch.setattr(module, "LOCK_WAIT", 0.3)
@@ -293,80 +328,3 @@ class TestSilence:
             list(map(busy.enter_context, (database.read() for _ in range(50))))
         database.check()
         database.dispose()
-
-
-class TestManyProcesses:
-    """SQLite in WAL mode serves several processes (issue: schema)."""
-
-    PROCESSES = 16
-    ROUNDS = 6
-
-    def test_nobody_is_told_that_it_is_locked(self, tmp_path: Path) -> None:
-        """Given sixteen processes that open, read and write one file at once, then none fails or loses a write."""
-        url = f"sqlite:///{tmp_path / 'shared.db'}"
-        apart = multiprocessing.get_context("forkserver")  # a fork of ours would inherit the locks of our threads
-        gate, answers = apart.Barrier(self.PROCESSES), apart.Queue()
-        children = [
-            apart.Process(target=_read_and_write, args=(url, self.ROUNDS, gate, answers)) for _ in range(self.PROCESSES)
-        ]
-        for child in children:
-            child.start()
-        said = [answers.get(timeout=90) for _ in children]
-        for child in children:
-            child.join()
-        assert said == ["fine"] * self.PROCESSES
-        database = Database(url)
-        with database.read() as connection:
-            counts = [
-                connection.execute(select(func.count()).select_from(table)).scalar_one()
-                for table in (t.images, t.tasks, t.locations)
-            ]
-        database.dispose()
-        assert counts == [self.PROCESSES * self.ROUNDS] * 3
-
-    def test_a_file_that_somebody_else_is_making(self, tmp_path: Path) -> None:
-        """Given another's first write to a new file, when we open it, then we wait: SQLite itself refuses on the
-        spot.
-        """
-        path = tmp_path / "new.db"
-        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        other.execute("CREATE TABLE theirs (x)")
-        other.execute("BEGIN IMMEDIATE")
-        done = threading.Timer(0.3, other.rollback)
-        done.start()
-        database = Database(f"sqlite:///{path}")
-        assert database.create()
-        done.join()
-        other.close()
-        database.dispose()
-
-    def test_write_ahead_and_durable(self, tmp_path: Path) -> None:
-        """Given a connection, then its settings are those that make this safe."""
-        database = Database(f"sqlite:///{tmp_path / 'x.db'}")
-        with database.read() as connection:
-            settings = {
-                name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
-                for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
-            }
-        database.dispose()
-        assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
-        with sqlite3.connect(tmp_path / "x.db") as raw:
-            assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        raw.close()
-
-
-def _read_and_write(url: str, rounds: int, gate: Any, answers: Any) -> None:
-    gate.wait()
-    try:
-        for _ in range(rounds):
-            database = Database(url)
-            database.create()
-            catalog = Catalog(database, ImportLock(database))
-            image_id, _task = imported(catalog)
-            with catalog.read() as tx:
-                assert tx.images.get(image_id).status == "active"
-            database.dispose()
-    except Exception as error:  # noqa: BLE001 - the parent judges
-        answers.put(f"{error!r} from {error.__cause__!r}")
-    else:
-        answers.put("fine")

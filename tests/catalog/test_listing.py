@@ -1,20 +1,29 @@
 """Lists of images on both databases: every order is total, every filter means the same."""
 
+from typing import Any
+
 import pytest
+from sqlalchemy import event
 
 from catalog.catalog import Catalog
 from catalog.errors import BadMarker, NotFound, Protected
 from catalog.listing import ImageQuery, SortKey
-from catalog.visibility import Viewer
+from catalog.visibility import EVERYTHING, Viewer
 from tests.catalog.rows import importing, new_image, new_task
 
 
-def pages(catalog: Catalog, size: int, *sort: SortKey) -> list[str]:
-    """The ids of all images, read in pages of `size`."""
+def listed(catalog: Catalog, **query: Any) -> list[str]:
+    """The ids on one page."""
+    with catalog.peek() as tx:
+        return [image.id for image in tx.images.page(ImageQuery(**{"limit": 100} | query))]
+
+
+def pages(catalog: Catalog, size: int, *sort: SortKey, viewer: Viewer = EVERYTHING) -> list[str]:
+    """The ids of all images that `viewer` sees, read in pages of `size`."""
     seen: list[str] = []
     while True:
         with catalog.read() as tx:
-            page = tx.images.page(ImageQuery(limit=size, marker=seen[-1] if seen else None, sort=sort))
+            page = tx.images.page(ImageQuery(limit=size, marker=seen[-1] if seen else None, sort=sort, viewer=viewer))
         seen += [image.id for image in page]
         if len(page) < size:
             return seen
@@ -111,3 +120,62 @@ def test_the_newest_task(catalog: Catalog) -> None:
     catalog.database.skew = 61.0
     with catalog.read() as tx, pytest.raises(NotFound):
         tx.tasks.newest(image)
+
+
+@pytest.mark.parametrize("sort", [(), (SortKey("name", descending=False),), (SortKey("name"), SortKey("id", False))])
+def test_pages_of_a_project(catalog: Catalog, sort: tuple[SortKey, ...]) -> None:
+    """Given images of its own, public and shared ones in turns, then a project's pages have each once, in order."""
+    made = []
+    for number in range(12):
+        owner, visibility = [("me", "private"), ("you", "public"), ("you", "shared"), ("me", "public")][number % 4]
+        image_id = new_image(catalog, name=f"n{number % 5}", owner=owner, visibility=visibility)
+        made.append(image_id)
+        if visibility == "shared":
+            with catalog.begin() as tx:
+                tx.members.add(image_id, "me")
+                tx.members.answer(image_id, "me", "accepted")
+    new_image(catalog, owner="you", visibility="private")
+    reads = [pages(catalog, size, *sort, viewer=Viewer("me")) for size in (1, 3, 5, 100)]
+    assert sorted(reads[0]) == sorted(made)
+    assert all(read == reads[0] for read in reads)
+    if not sort:
+        assert reads[0] == made[::-1]
+
+
+def test_one_statement_reads_all_of_it(catalog: Catalog) -> None:
+    """Given images with all that may belong to one, when an image or a page is read, then one statement is sent."""
+    ids = [new_image(catalog, properties={"a": "1"}, tags=("x", "y")) for _ in range(3)]
+    said: list[str] = []
+    with catalog.peek() as tx:
+        event.listen(tx.connection, "before_cursor_execute", lambda _c, _cursor, sent, *_: said.append(sent))
+        for viewer in (EVERYTHING, Viewer("p")):
+            tx.images.get(ids[0], viewer)
+            assert len(tx.images.page(ImageQuery(limit=10, viewer=viewer))) == 3
+    assert len(said) == 4
+
+
+def test_values_belong_to_their_query_alone(catalog: Catalog) -> None:
+    """Given queries that differ in their values only, when one follows the other, then each finds its own."""
+    made = {word: new_image(catalog, name=word, owner=word, properties={"p": word}, tags=(word,)) for word in "abc"}
+    for word in "abcab":
+        assert listed(catalog, one_of={"name": (word,)}) == [made[word]]
+        assert listed(catalog, properties={"p": word}, tags=(word,)) == [made[word]]
+        assert listed(catalog, viewer=Viewer(word)) == [made[word]]
+    assert set(listed(catalog, one_of={"name": ("a", "b")})) == {made["a"], made["b"]}
+    assert listed(catalog, one_of={"name": ()}) == []
+
+
+def test_long_values_of_properties(catalog: Catalog) -> None:
+    """Given values that begin alike for longer than an index holds, then a filter tells them apart."""
+    first, second = (new_image(catalog, properties={"p": "ü" * 5000 + end}) for end in "12")
+    assert listed(catalog, properties={"p": "ü" * 5000 + "1"}) == [first]
+    assert listed(catalog, properties={"p": "ü" * 5000 + "2"}) == [second]
+    assert listed(catalog, properties={"p": "ü" * 5000}) == []
+
+
+def test_null_is_not_what_it_is_sorted_as(catalog: Catalog) -> None:
+    """Given images without name and size, which count as empty in an order, then no filter takes them for that."""
+    new_image(catalog)
+    empty = new_image(catalog, name="")
+    assert listed(catalog, one_of={"name": ("",)}) == [empty]
+    assert listed(catalog, least={"size": 0}) == listed(catalog, most={"size": 9}) == []

@@ -251,6 +251,23 @@ class TestMany:
                 assert all(task.cancel_requested for task in tx.tasks.of_image(image_id) if task.live)
                 assert sum(task.live for task in tx.tasks.of_image(image_id)) == 1
 
+    def test_a_copy_and_a_deletion(self, postgres: Catalog, beside: Beside) -> None:
+        """Given an image about to be deleted, when a copy would preempt another one, then it waits, and neither of the
+        two is thrown out by the database for waiting in a circle.
+        """
+        image_id, _ = imported(postgres)
+        old = new_copy(image_id, "b")
+        postgres.request_import(old)
+        age(postgres, old.id, 2 * HOUR)
+        leaves_the_image = Preemption(lambda tx, _task, _why: tx.discard_objects(), keep_for=60.0)
+        with postgres.begin() as tx:
+            tx.images.get_to_change(image_id)
+            asking = beside(lambda: postgres.request_import(new_copy(image_id, "c"), leaves_the_image))
+            tx.images.delete(image_id, grace=60)
+        with pytest.raises(NotFound):
+            asking.result()
+        assert task_of(postgres, old.id).cancel_requested
+
 
 def _outcome(catalog: Catalog, image_id: str) -> str | None:
     """Who has the image after it was asked for; None when it was gone."""

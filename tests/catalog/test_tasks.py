@@ -1,5 +1,7 @@
 """Tasks as the API and the sweeper see them: shown, found when due, cancelled."""
 
+from itertools import pairwise
+
 import pytest
 
 from catalog.catalog import Catalog
@@ -130,6 +132,20 @@ class TestDue:
         assert due(catalog) == []
         pass_by(catalog, 1)
         assert due(catalog) == [task_id]
+
+    def test_messages_for_who_waits_long_are_few(self, catalog: Catalog) -> None:
+        """Given a task that nobody takes for a day (its host is gone, or all are busy), then what a broker keeps for it
+        does not pile up, and a message that was lost is still missed before long.
+        """
+        importing(catalog)
+        rung = []
+        for minute in range(1, 24 * 60 + 1):
+            pass_by(catalog, 60.0)
+            if due(catalog, resend_after=59.0):
+                rung.append(minute)
+        assert len(rung) < 200
+        assert rung[:4] == [1, 2, 3, 4]
+        assert max(after - before for before, after in pairwise([*rung, 24 * 60])) <= 16
 
     def test_a_message_never_sent(self, catalog: Catalog) -> None:
         """Given a broker that was away, when that is noted, then the task is due at once."""

@@ -8,11 +8,11 @@ from sqlalchemy import select
 
 from catalog import tables as t
 from catalog.catalog import Catalog
-from catalog.errors import Conflict, LockHeld, NotFound, UploadOver
+from catalog.errors import Conflict, FormatChanged, LockHeld, NotFound, UploadOver
 from catalog.objects import Garbage
 from catalog.tasks import NewTask
 from catalog.uploads import Staged, Upload
-from tests.catalog.rows import entered, image_of, imported, importing, new_image, new_task
+from tests.catalog.rows import FACTS, entered, image_of, imported, importing, new_image, new_task
 from tests.catalog.test_tasks import pass_by
 
 STAGING = "staging"
@@ -125,6 +125,71 @@ class TestOfOneImage:
         for image_id in ("nobody", deleted):
             with pytest.raises(NotFound, match=f"No image found with ID {image_id}"):
                 begun(catalog, image_id)
+
+
+class TestPublished:
+    """An upload that is the image's data as it is: from queued by saving to active."""
+
+    URL = "file:///s/k"
+
+    def publish(self, catalog: Catalog, upload: Upload, **facts: object) -> None:
+        with catalog.begin() as tx:
+            tx.uploads.published(upload, self.URL, replace(FACTS, **facts))  # type: ignore[arg-type]
+
+    def test_from_queued_to_active(self, catalog: Catalog) -> None:
+        image_id = new_image(catalog)
+        upload = begun(catalog, image_id, status="saving")
+        assert shown(catalog, image_id) == ("saving", None)
+        self.publish(catalog, upload)
+        image = image_of(catalog, image_id)
+        assert (image.status, image.size, image.checksum) == ("active", FACTS.size, FACTS.checksum)
+        assert [(at.store, at.object_key, at.url) for at in image.locations] == [(STAGING, upload.key, self.URL)]
+        assert (state(catalog, upload), what_is_staged(catalog, image_id)) == ("located", None)
+
+    def test_what_is_published_does_not_fail_any_more(self, catalog: Catalog) -> None:
+        """Given a writer who never heard that it is published, when it says it failed, or its time is over, then the
+        image stays active.
+        """
+        image_id = new_image(catalog)
+        upload = begun(catalog, image_id, status="saving")
+        self.publish(catalog, upload)
+        with catalog.begin() as tx:
+            assert not tx.uploads.failed(upload)
+            tx.uploads.discard(image_id)
+        pass_by(catalog, LEASE + 1)
+        assert catalog.expire_uploads(limit=9) == []
+        assert (shown(catalog, image_id), state(catalog, upload)) == (("active", FACTS.size), "located")
+
+    def test_only_once(self, catalog: Catalog) -> None:
+        """Given an upload that is over, then it cannot be published; one that is published already is so."""
+        ended = [new_image(catalog) for _ in range(3)]
+        uploads = [begun(catalog, image_id, status="saving") for image_id in ended]
+        self.publish(catalog, uploads[0])
+        with catalog.begin() as tx:
+            tx.uploads.failed(uploads[1])
+        catalog.delete_image(ended[2])
+        before = image_of(catalog, ended[0])
+        self.publish(catalog, uploads[0])
+        assert image_of(catalog, ended[0]) == before
+        for upload in uploads[1:]:
+            with pytest.raises(UploadOver):
+                self.publish(catalog, upload)
+        assert [state(catalog, upload) for upload in uploads] == ["located", "garbage", "garbage"]
+
+    def test_as_something_else(self, catalog: Catalog) -> None:
+        """Given other formats than were inspected, then it is not published."""
+        image_id = new_image(catalog)
+        upload = begun(catalog, image_id, status="saving")
+        with pytest.raises(FormatChanged):
+            self.publish(catalog, upload, disk_format="qcow2")
+        assert (shown(catalog, image_id), state(catalog, upload)) == (("saving", None), "writing")
+
+    def test_one_that_falls_silent(self, catalog: Catalog) -> None:
+        image_id = new_image(catalog)
+        upload = begun(catalog, image_id, status="saving")
+        pass_by(catalog, LEASE + 1)
+        assert catalog.expire_uploads(limit=9) == [image_id]
+        assert (shown(catalog, image_id), state(catalog, upload)) == (("queued", None), "garbage")
 
 
 class TestDeleting:

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Connection
 
 from catalog.engine import Database
-from catalog.fenced import DataFacts
+from catalog.facts import DataFacts
 from catalog.images import ImageRecord
 from flows.flow import Flow, ImportRequest
 from flows.methods import FLOWS

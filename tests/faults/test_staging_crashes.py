@@ -3,7 +3,7 @@ whatever it left, the image takes data again, and nothing unowned stays.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,8 +33,8 @@ def body(*, breaks: bool) -> Iterator[bytes]:
     yield DATA[2 * third :]
 
 
-def dies(settings: Settings, image_id: str, at: int, skew: float, *, breaks: bool) -> bool:
-    """Stage in a child process that dies at point `at`; False when it got to its end alive. `skew` is its clock's."""
+def dies(settings: Settings, receive: Callable[[Runtime], object], at: int, skew: float) -> bool:
+    """Receive in a child process that dies at point `at`; False when it got to its end alive. `skew` is its clock's."""
     child = os.fork()
     if child == 0:
         try:
@@ -42,7 +42,7 @@ def dies(settings: Settings, image_id: str, at: int, skew: float, *, breaks: boo
             runtime.catalog.database.skew = skew
             # Every chunk renews, so that every renewal is a point.
             runtime = replace(runtime, lease=replace(runtime.lease, progress_interval=0.0))
-            stage(runtime, image_id, ChunkSource(body(breaks=breaks)), None)
+            receive(runtime)
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -69,7 +69,11 @@ def test_a_crash_anywhere_is_survived(tmp_path: Path, breaks: bool) -> None:
         points += 1
         image_id = new_image(runtime.catalog)
         runtime.close()
-        crashed = dies(settings, image_id, points, runtime.catalog.database.skew, breaks=breaks)
+
+        def receive(runtime: Runtime, image_id: str = image_id) -> None:
+            stage(runtime, image_id, ChunkSource(body(breaks=breaks)), None)
+
+        crashed = dies(settings, receive, points, runtime.catalog.database.skew)
         pass_by(settings, runtime, LEASE + 1)
         now = image_of(runtime.catalog, image_id)
         ends.append(now.status)

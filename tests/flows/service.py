@@ -16,13 +16,16 @@ from catalog.leases import RedisClient
 from catalog.tasks import TaskRecord
 from flows.dispatch import Dispatcher
 from flows.flow import ImportRequest
+from flows.guard import guard_web_stores
 from flows.options import STAGING_STORE
+from flows.policy import UriPolicy
 from flows.runtime import Runtime
 from flows.staging import Staging, stage
 from flows.submit import Requester, submit
 from pipeline.received import ReceivedSource
-from stores.base import StoreSpec
+from stores.base import ReadableStore, StoreSpec
 from stores.errors import StoreFull
+from stores.http import HttpOptions, HttpStore
 from stores.memory import MemoryStore
 from stores.registry import StoreRegistry
 from stores.wrappers import Call, FaultyStore, Hook, Operation
@@ -158,11 +161,12 @@ def eager_service(
     stores: Sequence[str] = ("a", "b", "c"),
     weights: Mapping[str, int] | None = None,
     redis_client: RedisClient | None = None,
+    web: bool = False,
     **own: Any,
 ) -> Iterator[Service]:
     """A service over memory stores, with a source that serves `/image`; `own` are arguments of `load`.
 
-    With a `redis_client`, leases are kept there.
+    With a `redis_client`, leases are kept there. With `web`, there is also a store `web` that reads from any server.
     """
     data.mkdir(parents=True, exist_ok=True)
     with serving() as origin:
@@ -171,7 +175,12 @@ def eager_service(
         memory = {name: MemoryStore(name) for name in stores}
         faulty = {name: FaultyStore(store) for name, store in memory.items()}
         specs = [StoreSpec(name, "memory", weight=(weights or {}).get(name, 0)) for name in stores]
-        registry = StoreRegistry(list(faulty.values()), stores[0], specs)
+        given: list[ReadableStore] = list(faulty.values())
+        if web:
+            given.append(HttpStore("web", HttpOptions(timeouts=(5, 5))))
+            specs.append(StoreSpec("web", "http"))
+        registry = StoreRegistry(given, stores[0], specs)
+        guard_web_stores(registry, UriPolicy(chosen.uris))
         staged = MemoryStore(STAGING_STORE)
         faulty[STAGING_STORE] = FaultyStore(staged)
         staging = Staging(faulty[STAGING_STORE], None)

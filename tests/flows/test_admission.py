@@ -67,6 +67,9 @@ STORES = [
     _not("another spelling", StoreNotConfigured, "Fast", stores=("Fast",)),
     _not("an empty name", StoreNotConfigured, "Store ", stores=("",)),
     # malformed, [R]
+    _not("an unknown store in the header", StoreNotConfigured, "x-image-meta-store header", store_header="moon"),
+    _not("a header with a store to read", BadImportRequest, "x-image-meta-store header is read", store_header="mirror"),
+    _not("no word, where it is", BadImportRequest, "Store cheap, which is the default,", ("cheap",)),
     _not("an empty list", BadImportRequest, "empty", stores=()),
     _not("a store twice", BadImportRequest, "more than once", stores=("fast", "fast")),
     _not("a store that can only be read", BadImportRequest, "read-only", stores=("fast", "mirror")),

@@ -10,7 +10,7 @@ import pytest
 
 from catalog.images import ImageRecord
 from catalog.tasks import TaskRecord
-from flows import bring
+from flows import data
 from flows.checksums import admit_checksum, refuse_checksum
 from flows.errors import BadImportRequest
 from flows.flow import ImportRequest
@@ -118,7 +118,7 @@ def test_nothing_is_hashed_twice(
             made.append(algorithm)
             super().__init__(algorithm, *rest, **more)
 
-    monkeypatch.setattr(bring, "HashTap", Counted)
+    monkeypatch.setattr(data, "HashTap", Counted)
     image, _ = bring_in(service, f"{algorithm}:{digest(DATA, algorithm)}", of, container_format=container)
     assert (image.status, made) == ("active", hashed)
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ LEASE = 60.0
 def service(tmp_path: Path) -> Iterator[Service]:
     """A service in which a silent upload is given up after a minute, and every chunk renews it."""
     with eager_service(tmp_path / "data", stall_timeout=LEASE) as made:
-        made.runtime = replace(made.runtime, lease=replace(made.runtime.lease, progress_interval=0.0))
+        made.runtime = replace(made.runtime, lease=replace(made.runtime.lease, progress_interval=0.0, ttl=0.1))
         yield made
 
 
@@ -235,6 +236,60 @@ class TestInFlight:
         assert stage(service.runtime, image.id, ChunkSource([b"x"] * 4), None) == 4
         assert len(asked) == 5
         assert service.look(image).status == "uploading"
+
+    def test_a_database_that_is_away_is_not_asked_at_every_chunk(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Given a lease that cannot be renewed, then that is tried, and told to the log, as seldom as when it can."""
+        asked: list[Any] = []
+
+        def away(_self: Uploads, upload: Any, *, lease: float) -> None:
+            asked.append(upload)
+            raise CatalogUnavailable("the database does not answer")
+
+        def chunks() -> Iterator[bytes]:
+            yield b"x"
+            pause = threading.Event()
+            pause.wait(0.06)
+            yield from [b"x"] * 200
+
+        service.runtime = replace(service.runtime, lease=replace(service.runtime.lease, progress_interval=0.05))
+        monkeypatch.setattr(Uploads, "renew", away)
+        assert stage(service.runtime, service.image().id, ChunkSource(chunks()), None) == 201
+        assert len(asked) < 100
+
+    @pytest.mark.parametrize("done", [False, True], ids=["undone", "done"])
+    def test_a_database_that_is_away_at_the_last_byte(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch, done: bool
+    ) -> None:
+        """Given an upload that is whole, when the database does not answer for a moment, then it is recorded a moment
+        later, also if only the answer was lost.
+        """
+        times: list[int] = []
+        stored = Uploads.stored
+        begin = service.runtime.catalog.begin
+
+        @contextmanager
+        def answer_lost() -> Iterator[Any]:
+            before = len(times)
+            with begin() as tx:
+                yield tx
+            if len(times) > before and len(times) == 1:
+                raise CatalogUnavailable("the database does not answer")
+
+        def away(self: Uploads, upload: Any, size: int) -> None:
+            times.append(size)
+            if len(times) == 1 and not done:
+                raise CatalogUnavailable("the database does not answer")
+            stored(self, upload, size)
+
+        monkeypatch.setattr(Uploads, "stored", away)
+        monkeypatch.setattr(service.runtime.catalog, "begin", answer_lost)
+        image = service.image()
+        assert service.stage(image) == len(DATA)
+        assert times == [len(DATA)] * 2
+        assert (service.look(image).status, service.look(image).size) == ("uploading", len(DATA))
+        service.assert_clean(image)
 
     def test_a_database_that_is_away_for_good(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         """Given a database that is away in the end, then what became of the upload is found out later, by the row."""

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import NothingStored
 from pipeline.tee import QueuedWriter, Tee
-from stores.base import StoredObject, Writer
+from stores.base import Bytes, StoredObject, Writer
 from stores.errors import ObjectNotFound, StoreError, StoreFull, StoreUnavailable
 from stores.memory import MemoryStore
 from stores.wrappers import Call, FaultyStore, Hook, Operation, fails, waits
@@ -246,6 +246,39 @@ def test_a_store_that_takes_nothing_fails_at_the_idle_timeout(stuck: Operation, 
     writer.abort()
     assert kept(made) == ({"b": b"x"} if stuck == "commit" else {}), "a commit under way cannot be taken back here"
     assert threads() == []
+
+
+class LongCommit(Writer):
+    """A session whose commit takes four times the patience of its writer, with bytes moving all the while, or not."""
+
+    def __init__(self, moves: bool) -> None:
+        self._moves = moves
+        self.moved_at = time.monotonic()
+
+    def write(self, chunk: Bytes) -> None:
+        """Takes anything."""
+
+    def commit(self) -> StoredObject:
+        """What a large part on a slow line does."""
+        pause = threading.Event()
+        for _ in range(20):
+            pause.wait(0.04)
+            self.moved_at = time.monotonic() if self._moves else self.moved_at
+        return StoredObject(KEY, 1)
+
+    def abort(self) -> None:
+        """Nothing to undo."""
+
+
+def test_a_call_that_takes_long_is_waited_for_while_bytes_move() -> None:
+    writer = QueuedWriter(lambda: LongCommit(moves=True), "b", idle_timeout=0.2)
+    writer.write(b"x")
+    assert writer.commit().size == 1
+    stuck = QueuedWriter(lambda: LongCommit(moves=False), "b", idle_timeout=0.2)
+    stuck.write(b"x")
+    with pytest.raises(StoreUnavailable, match="took no bytes"):
+        stuck.commit()
+    stuck.abort()
 
 
 def test_a_stuck_thread_is_left_behind_and_aborts_when_it_gets_free(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,16 @@
 """The write session of S3 against a server made of events: how much is in memory, and what ends it."""
 
 import threading
+import time
 from collections.abc import Callable
 from threading import Event
 
 import pytest
 
+from stores.base import Moving
 from stores.errors import SessionEnded, StoreFull, StoreUnavailable
 from stores.s3_parts import MOST_PARTS, PartSizes
-from stores.s3_writer import Part, PartBody, S3Writer, Upload
+from stores.s3_writer import Line, Part, PartBody, S3Writer, Upload
 from tests.servers import wait_until
 
 
@@ -169,7 +171,7 @@ class TestErrors:
 class TestPartBody:
     def test_it_is_a_file_of_its_bytes(self) -> None:
         content = bytearray(range(256)) * 4096
-        body = PartBody(content, Event())
+        body = PartBody(content, Line())
         assert len(body) == len(content)
         pieces = []
         while piece := bytes(body.read(16_384)):
@@ -181,8 +183,25 @@ class TestPartBody:
         assert bytes(body.read(5)) == b"\xff"
 
     def test_it_ends_with_its_session(self) -> None:
-        stop = Event()
+        stop = Line()
         body = PartBody(bytearray(10), stop)
         stop.set()
         with pytest.raises(InterruptedError):
             body.read(1)
+
+    def test_it_tells_when_it_is_read(self) -> None:
+        line = Line()
+        line.moved_at = 0.0
+        assert PartBody(bytearray(10), line).read(1)
+        assert time.monotonic() - line.moved_at < 60
+
+    def test_its_session_tells_who_waits(self) -> None:
+        def put(number: int, stop: Event) -> None:
+            assert isinstance(stop, Line)
+            stop.moved_at = 7.0
+
+        writer = writer_on(Uploads(put))
+        writer.write(bytes(25))
+        writer.commit()
+        assert isinstance(writer, Moving)
+        assert writer.moved_at == 7.0

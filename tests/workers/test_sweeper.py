@@ -82,6 +82,22 @@ def test_a_host_is_rung_at_again(service: Service, monkeypatch: pytest.MonkeyPat
     assert (bell.rung, bell.hosts) == ([task_id], [host])
 
 
+@pytest.mark.parametrize("done", STEPS[:-1])
+def test_what_was_read_any_host_can_finish(service: Service, monkeypatch: pytest.MonkeyPatch, done: str) -> None:
+    """Given a host that went for ever after it had read what it alone could read, then others end the import."""
+    confine(monkeypatch, "far")
+    image, task_id = ask(service)
+    worker = Runner(service.runtime, "w")
+    assert all(worker.run(task_id, name) for name in STEPS[: STEPS.index(done) + 1])
+    bell = NoBroker(service)
+    service.runtime.catalog.database.skew += LATER
+    sweep(service.runtime, bell)
+    assert bell.hosts == [None]
+    sweep_soon(service)
+    assert service.task(task_id).status == "success"
+    service.assert_clean(image)
+
+
 @pytest.mark.parametrize(("host", "left"), [(None, []), ("here", []), ("far", ["staged"])])
 def test_garbage_on_the_disk_of_a_host(service: Service, host: str | None, left: list[str]) -> None:
     """Given staged bytes that nobody needs, when a sweeper comes by, then it deletes what its host can reach."""
@@ -100,6 +116,28 @@ def test_garbage_on_the_disk_of_a_host(service: Service, host: str | None, left:
     with catalog.read() as tx:
         keys = [row.object_key for row in tx.connection.execute(select(t.objects.c.object_key))]
     assert keys == left, "what is deleted for the last time is forgotten"
+
+
+def test_garbage_that_nobody_can_delete_is_in_nobodys_way(service: Service) -> None:
+    """Given an object at which a store's driver itself fails, then what is due after it goes all the same."""
+    image = service.image()
+    for place, key in enumerate(("bad", "good")):
+        writer = service.memory["a"].create(key)
+        writer.write(b"x")
+        writer.commit()
+        row = {"store": "a", "object_key": key, "image_id": image.id, "task_id": None, "created_at": 0}
+        due = {"state": "garbage", "collect_at": place, "forget_at": 0}
+        with service.runtime.catalog.begin() as tx:
+            tx.connection.execute(insert(t.objects).values(row | due))
+
+    def fails(call: Call, go: Callable[[], Any]) -> Any:
+        if call.key == "bad":
+            raise RuntimeError("a bug")
+        return go()
+
+    service.fail("a", "delete", fails)
+    sweep_soon(service)
+    assert service.memory["a"].keys() == ["bad"]
 
 
 def test_a_dead_worker_is_replaced(service: Service) -> None:

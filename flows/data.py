@@ -1,0 +1,60 @@
+"""What the bytes of an image go through on their way into the stores, whoever brings them, and what is known of them
+then.
+"""
+
+from catalog.facts import DataFacts
+from catalog.images import ImageRecord
+from flows.checksums import Promise
+from flows.limits import largest
+from flows.runtime import Runtime
+from pipeline.facts import Facts
+from pipeline.formats import FormatTap
+from pipeline.taps import HashTap, SizeTap, Tap, Threaded
+
+COMPRESSED = "compressed"
+"""The `container_format` whose bytes are kept as they come (import-behaviour §4.3)."""
+
+
+def checks(runtime: Runtime, image: ImageRecord, *, copies: int = 1) -> list[Tap]:
+    """What may veto the bytes, which will be kept in so many copies: their number, and their format."""
+    return [
+        SizeTap(cap=largest(runtime, image.owner, copies=copies)),
+        FormatTap(str(image.disk_format), str(image.container_format), runtime.formats),
+    ]
+
+
+def hashes(
+    runtime: Runtime, image: ImageRecord, promise: Promise | None = None, *, main: str | None = None
+) -> list[Tap]:
+    """The hashes that are kept, and the one that is promised, which may veto: often one of these. `main` is the
+    algorithm of the authoritative one, where it is not the configured one.
+    """
+    options = runtime.options
+    kept_ones = [main or options.hashing_algorithm, *(["md5"] if options.md5 else [])]
+    wanted: dict[str, Promise | None] = dict.fromkeys(kept_ones)
+    if promise:
+        wanted[promise.checksum.algorithm] = promise
+    return [hash_of(image, algorithm, kept) for algorithm, kept in wanted.items()]
+
+
+def hash_of(image: ImageRecord, algorithm: str, promise: Promise | None, *, of: str = "image") -> Tap:
+    """One hash, in a thread of its own (measured-choices §4) that is named after what it is `of`."""
+    tap = HashTap(algorithm, promise.checksum.value, of=f"the {promise.noun}") if promise else HashTap(algorithm)
+    return Threaded(tap, f"{algorithm} {of} {image.id[:8]}")
+
+
+def known_of(runtime: Runtime, image: ImageRecord, facts: Facts, *, main: str | None = None) -> DataFacts:
+    """What is known of an image that went through these taps. A user may change its formats meanwhile; what was
+    inspected is what may become active.
+    """
+    assert facts.size is not None  # one of the checks counts
+    algorithm = main or runtime.options.hashing_algorithm
+    return DataFacts(
+        size=facts.size,
+        virtual_size=facts.virtual_size,
+        checksum=facts.hashes.get("md5"),
+        os_hash_algo=algorithm,
+        os_hash_value=facts.hashes[algorithm],
+        disk_format=str(image.disk_format),
+        container_format=str(image.container_format),
+    )

@@ -1,0 +1,104 @@
+"""Registering a location: data that lies where a configured store can read it becomes an image's (http-api §12).
+
+No byte is copied, but every byte is read before the image is active, unless the operator has switched that off: so its
+hash is known, and its format looked at, as of any other image.
+"""
+
+from dataclasses import asdict
+
+from catalog.facts import DataFacts
+from catalog.fenced import Fenced
+from catalog.images import ImageRecord
+from flows.bring import image_of, take_back_and_requeue
+from flows.data import checks, hashes, known_of
+from flows.errors import BadImportRequest
+from flows.flow import Admission, Facts, Flow, ImportRequest, Record, Step, StepContext
+from flows.runtime import Runtime
+from pipeline.stored import Copy, StoreSource
+from pipeline.taps import HashTap, ProgressTap, StopTap, Tap
+from pipeline.transfer import read_through
+from pipeline.uris import mask
+from stores.base import Store
+
+
+def _admit(runtime: Runtime, request: ImportRequest, _image: ImageRecord) -> Admission:
+    """The URL must be exactly where a configured store would look; of those that others fill, also one that may be
+    downloaded from. Whether it leads to a private address is judged at every request (`flows/guard.py`).
+    """
+    url = request.uri or ""
+    place = runtime.stores.place_of(url)
+    if place is None:
+        raise BadImportRequest(f"'url' {mask(url)} is not the URL of an object in a store that is configured here.")
+    store, key = place
+    if not isinstance(runtime.stores.get(store), Store):
+        runtime.uris.check_uri(url)
+    return Admission({"key": key, "checksum": request.checksum}, store=store)
+
+
+def _verify(ctx: StepContext) -> Record:
+    """Find out what a reader of the image has to know, and let every tap have its veto."""
+    image = image_of(ctx)
+    store, key = _place(ctx)
+    ctx.monitor.show("connecting")
+    size = ctx.runtime.stores.get(store).stat(key).size
+    promised: str | None = ctx.task.source["checksum"]
+    algorithm, _, value = promised.partition(":") if promised else (None, "", "")
+    if ctx.runtime.options.secure_hash:
+        known = _read(ctx, image, size, algorithm, value)
+    else:
+        known = DataFacts(
+            size, None, None, algorithm, value or None, str(image.disk_format), str(image.container_format)
+        )
+    return lambda _tx: {"data": asdict(known), "key": key}
+
+
+def _read(ctx: StepContext, image: ImageRecord, size: int, algorithm: str | None, value: str) -> DataFacts:
+    store, key = _place(ctx)
+    patience = ctx.runtime.options.store_idle_timeout
+    source = StoreSource([Copy(ctx.runtime.stores.get(store), key)], size, idle_timeout=patience)
+    seen = ProgressTap(lambda count: ctx.monitor.moved(count, {store: count}))
+    taps: list[Tap] = [StopTap(ctx.monitor.stopping), *checks(ctx.runtime, image), seen]
+    taps += hashes(ctx.runtime, image, main=algorithm)
+    if algorithm:
+        taps.append(HashTap(algorithm, value, of="the data at the location"))
+    ctx.monitor.show("reading", total=size)
+    with ctx.monitor.interrupting(source.interrupt):
+        return known_of(ctx.runtime, image, read_through(source, taps), main=algorithm)
+
+
+def _place(ctx: StepContext) -> tuple[str, str]:
+    """The store and the key of the location."""
+    return ctx.task.targets[0].store, ctx.task.source["key"]
+
+
+def _publish(ctx: StepContext) -> Record:
+    """Let what was verified be the image's data. Only now is it ours to delete, where the store is one that we fill."""
+    store, key = _place(ctx)
+    known = DataFacts(**ctx.task.facts["data"])
+    keeper = ctx.runtime.stores.get(store)
+    url = keeper.url(key)
+
+    def published(tx: Fenced) -> Facts:
+        tx.adopt_location(store, key, url, size=known.size, ours=isinstance(keeper, Store))
+        tx.activate(known)
+        return {}
+
+    return published
+
+
+def _finish(ctx: StepContext) -> Record:
+    known = DataFacts(**ctx.task.facts["data"])
+    hashed = f" Its {known.os_hash_algo} is known." if known.os_hash_algo else ""
+    said = f"Registered {known.size} bytes in {ctx.task.targets[0].store}.{hashed}"
+    return lambda _tx: {"message": said}
+
+
+LOCATION_IMPORT = Flow(
+    name="location-import",
+    task_type="location_import",
+    steps=(Step("verify", _verify), Step("publish", _publish), Step("finish", _finish, can_be_called_off=False)),
+    begins_from="queued",
+    rule="add_image_location",
+    admit=_admit,
+    undo=take_back_and_requeue,
+)

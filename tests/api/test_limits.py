@@ -1,0 +1,129 @@
+"""What a project may have: 413 before anything is taken, and while bytes come; and what it is told of that."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.options import Limits
+from tests.api.house import House, faulty_stores
+from tests.api.sending import DATA, put, put_chunked, show
+from tests.api.service import IMPORT, ask, runtime
+
+MIB = 1 << 20
+METHODS = ("glance-direct", "web-download", "copy-image")
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    wired = runtime(tmp_path, faulty_stores())
+    yield House(replace(wired, options=replace(wired.options, methods=METHODS)))
+    wired.close()
+
+
+def limited(house: House, **limits: int) -> House:
+    """The same service with limits."""
+    options = replace(house.runtime.options, limits=Limits(**limits))
+    return House(replace(house.runtime, options=options))
+
+
+def usage(house: House) -> Any:
+    return house.client.simulate_get("/v2/info/usage").json
+
+
+class TestTold:
+    def test_without_limits(self, house: House) -> None:
+        assert usage(house) == {"usage": {}}
+
+    def test_with_some(self, house: House) -> None:
+        """Given limits, then each is told with what is used of it, sizes in MiB; what has none says -1."""
+        house = limited(house, stored=10 * MIB, images=7)
+        house.active({"cheap": b"x" * MIB, "fast": b"x" * MIB})
+        house.image()
+        assert usage(house) == {
+            "usage": {
+                "image_size_total": {"limit": 10, "usage": 2},
+                "image_stage_total": {"limit": -1, "usage": 0},
+                "image_count_total": {"limit": 7, "usage": 2},
+                "image_count_uploading": {"limit": -1, "usage": 0},
+            }
+        }
+
+
+class TestKept:
+    def test_images(self, house: House) -> None:
+        house = limited(house, images=2)
+        answers = [house.client.simulate_post("/v2/images", json={"name": "x"}) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [201, 201, 413]
+        assert "may have 2 images: it has 2, and 1 more are asked for" in answers[2].text
+
+    @pytest.mark.parametrize("to", ["file", "stage"])
+    def test_images_on_their_way(self, house: House, to: str) -> None:
+        house = limited(house, uploading=1)
+        first, second = house.image(), house.image()
+        house.importing(first)
+        assert put(house, second, to=to).status_code == 413
+        assert ask(house, second).status_code == 413
+        assert show(house, second)["status"] == "queued"
+
+    def test_uploaded_bytes_that_are_announced(self, house: House) -> None:
+        """Given a size that does not fit, then nothing is read; one that just fits is taken."""
+        house = limited(house, stored=2 * len(DATA))
+        images = [house.image() for _ in range(3)]
+        codes = [put(house, image, to="file").status_code for image in images]
+        assert codes == [204, 204, 413]
+        assert show(house, images[2])["status"] == "queued"
+
+    @pytest.mark.parametrize(("to", "limit"), [("file", "stored"), ("stage", "staged")])
+    def test_bytes_that_nobody_announced(self, house: House, to: str, limit: str) -> None:
+        """Given a body without a size, then it is cut off where it becomes too much, and nothing of it stays."""
+        house = limited(house, **{limit: len(DATA) + 10})
+        first, second = house.image(), house.image()
+        assert put_chunked(house, first, io.BytesIO(DATA), to=to).status_code == 204
+        answer = put_chunked(house, second, io.BytesIO(DATA), to=to)
+        assert (answer.status_code, "more than the 10 bytes allowed" in answer.text) == (413, True)
+        assert show(house, second)["status"] == "queued"
+
+    def test_staged_bytes_that_are_announced(self, house: House) -> None:
+        house = limited(house, staged=len(DATA))
+        first, second = house.image(), house.image()
+        assert (put(house, first).status_code, put(house, second, b"1").status_code) == (204, 413)
+
+    def test_what_is_imported_into_several_stores(self, house: House) -> None:
+        """Given staged data that fits once, then it cannot be imported into two stores; what is staged counts once."""
+        house = limited(house, stored=len(DATA), staged=len(DATA), uploading=1)
+        image = house.image()
+        put(house, image)
+        body = {"method": {"name": "glance-direct"}, "stores": ["cheap", "fast"]}
+        assert ask(house, image, body).status_code == 413
+        assert show(house, image)["status"] == "uploading"
+        assert ask(house, image, body | {"stores": ["cheap"]}).status_code == 202
+
+    def test_what_is_copied(self, house: House) -> None:
+        house = limited(house, stored=2 * len(DATA))
+        image = house.active({"cheap": DATA})
+        copy = {"method": {"name": "copy-image"}}
+        assert ask(house, image, copy | {"stores": ["fast", "bulk"]}).status_code == 413
+        assert ask(house, image, copy | {"stores": ["fast"]}).status_code == 202
+
+    def test_who_has_too_much_already(self, house: House) -> None:
+        """Given a project over its limit, then nothing more is brought, whatever its size; what is there stays."""
+        image = house.active({"cheap": DATA})
+        house = limited(house, stored=len(DATA) - 1)
+        assert ask(house, house.image(), IMPORT).status_code == 413
+        assert house.client.simulate_get(f"/v2/images/{image}/file").content == DATA
+
+    def test_an_import_the_old_way(self, house: House) -> None:
+        house = limited(house, images=0)
+        given = {"import_from": "http://example.org/x", "import_from_format": "raw", "image_properties": {}}
+        answer = house.client.simulate_post("/v2/tasks", json={"type": "import", "input": given})
+        assert (answer.status_code, house.client.simulate_get("/v2/images").json["images"]) == (413, [])
+
+    def test_only_its_own(self, house: House) -> None:
+        """Given what another project has, then it does not count."""
+        house = limited(house, images=1)
+        house.image(owner="other")
+        assert house.client.simulate_post("/v2/images", json={}).status_code == 201
