@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from api.patches import V20, V21
 from api.imports import STORE_HEADER
+from api.patches import V20, V21
 from api.received import MEDIA_TYPE, SIZE
 
 JSON: Final = "application/json"

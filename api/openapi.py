@@ -1,4 +1,4 @@
-"""What this service serves, told as OpenAPI 3.1: the routes of the application with what `api/calls.py` says of them."""
+"""What this service serves, told as OpenAPI 3.1: the application's routes with what `api/calls.py` says of them."""
 
 import re
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ def describe(app: App, options: ApiOptions) -> dict[str, Any]:
         method, path = name.split()
         paths.setdefault(path, {})[method.lower()] = _operation(method, path, call, asks=bool(schemes))
     groups = dict.fromkeys(call.group for call in CALLS.values())
-    security = [{scheme: []} for scheme in schemes]
+    security: list[dict[str, list[str]]] = [{scheme: []} for scheme in schemes]
     return {
         "openapi": "3.1.0",
         "info": {

@@ -53,7 +53,8 @@ def _call(method: str, path: str, call: Mapping[str, Any], command: str) -> str:
 def _words(answer: Mapping[str, Any]) -> str:
     """What an answer means, and what it brings."""
     brought = [schema["schema"]["$ref"].rpartition("/")[2] for schema in answer.get("content", {}).values()]
-    return answer["description"] + (f" <i>({', '.join(brought)})</i>" if brought else "")
+    said: str = answer["description"]
+    return said + (f" <i>({', '.join(brought)})</i>" if brought else "")
 
 
 def _table(rows: list[tuple[str, str]]) -> str:

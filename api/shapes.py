@@ -10,12 +10,22 @@ from api.options import ApiOptions
 from api.patches import OPERATIONS
 from api.schemas import MEMBER, TASK, Schema, documents, image_properties
 from flows.checksums import IMAGE, SOURCE
+from flows.methods import FLOWS
 
 Component = dict[str, Any]
 
 _TEXT: Final = {"type": "string"}
 _MAYBE: Final = {"type": ["null", "string"]}
+_FLAG: Final = {"type": "boolean"}
 _COUNT: Final = {"type": "integer", "minimum": 0}
+_PATH: Final = {
+    "type": "string",
+    "description": "`/` and the name of an attribute or property",
+    "anyOf": [
+        {"enum": ["/name", "/tags", "/visibility", "/min_disk", "/owner", "/os_distro"]},
+        {"pattern": "^/[^/]+$"},
+    ],
+}
 _OFTEN_ABSENT: Final = frozenset({"direct_url", "stores", "locations"})
 _RAW_TIME: Final = {"description": "UTC, without saying so"}
 
@@ -89,27 +99,25 @@ def _raw_task() -> Component:
         **_maybe("owner request_id user_id deleted_at"),
         **dict.fromkeys(("created_at", "updated_at"), _TEXT | _RAW_TIME),
         "expires_at": _MAYBE | _RAW_TIME,
-        "deleted": {"type": "boolean"},
+        "deleted": _FLAG,
     }
     del properties["self"], properties["schema"]
     return _object(properties, properties, additionalProperties=False)
 
 
 def _patch_21() -> Component:
-    path = {"type": "string", "pattern": "^/[^/]+$", "description": "`/` and the name of an attribute or property"}
-    change = _object({"op": {"enum": list(OPERATIONS)}, "path": path, "value": {}}, ["op", "path"])
+    change = _object({"op": {"enum": list(OPERATIONS)}, "path": _PATH, "value": {}}, ["op", "path"])
     return {"type": "array", "items": change}
 
 
 def _patch_20() -> Component:
-    path = {"type": "string", "pattern": "^/[^/]+$"}
-    changes = [_object({op: path, "value": {}}, [op]) for op in OPERATIONS]
+    changes = [_object({op: _PATH, "value": {}}, [op]) for op in OPERATIONS]
     return {"type": "array", "items": {"oneOf": changes}}
 
 
 def _import_request() -> Component:
     method = {
-        "name": _TEXT | {"description": "One of those that `GET /v2/info/import` lists"},
+        "name": {"enum": list(FLOWS), "description": "One of those that `GET /v2/info/import` lists"},
         "uri": _TEXT | {"description": "Where to fetch the data (web-download)"},
         "checksum": _TEXT | {"description": "`algorithm:hex`, or the URL of a list of checksums"},
         "checksum_of": {"enum": [SOURCE, IMAGE], "description": "What the checksum is of"},
@@ -119,8 +127,8 @@ def _import_request() -> Component:
         {
             "method": _object(method, ["name"]),
             "stores": stores,
-            "all_stores": {"type": "boolean", "default": False},
-            "all_stores_must_succeed": {"type": "boolean", "default": True},
+            "all_stores": _FLAG | {"default": False},
+            "all_stores_must_succeed": _FLAG | {"default": True},
         },
         ["method"],
     )
@@ -158,7 +166,7 @@ def _progress() -> Component:
         **_texts("task_id method status phase message created_at updated_at"),
         **_maybe("step error_code"),
         "attempt": _COUNT,
-        **dict.fromkeys(("cancel_requested", "all_stores_must_succeed"), {"type": "boolean"}),
+        **dict.fromkeys(("cancel_requested", "all_stores_must_succeed"), _FLAG),
         "bytes_done": _COUNT,
         "bytes_total": {"type": ["null", "integer"]},
         "stores": {"type": "array", "items": _object(store, store)},
