@@ -18,6 +18,7 @@ from api.imports import Import
 from api.lingering import Lingering
 from api.locations import Locations
 from api.members import ImageMember, Members
+from api.openapi import OpenApi
 from api.options import ApiOptions
 from api.policy import Policy
 from api.proxies import Proxies
@@ -67,6 +68,9 @@ def create_app(
     app.add_route("/v2/tasks/{task_id}", Task(runtime))
     for name, document in documents(options).items():
         app.add_route(f"/v2/schemas/{name}", Fixed(document))
+    described = OpenApi(app, options)
+    app.add_route("/openapi.json", described)
+    app.add_route("/docs", described, suffix="page")
     return app
 
 

@@ -12,10 +12,10 @@ from catalog.listing import SORT_KEYS, ImageQuery, SortKey
 from catalog.members import STATUSES
 
 _PATH = "/v2/images"
-_LISTED = frozenset("name id status container_format disk_format".split())
-_EQUAL = frozenset("owner checksum os_hash_value os_hash_algo".split())
-_NUMBERS = frozenset("size min_disk min_ram virtual_size".split())
-_BOUNDS = {f"{column}_{end}": (column, end) for column in _NUMBERS for end in ("min", "max")}
+LISTED = frozenset("name id status container_format disk_format".split())
+EQUAL = frozenset("owner checksum os_hash_value os_hash_algo".split())
+NUMBERS = frozenset("size min_disk min_ram virtual_size".split())
+BOUNDS = {f"{column}_{end}": (column, end) for column in NUMBERS for end in ("min", "max")}
 _OPERATORS = frozenset("eq neq in gt gte lt lte".split())
 _FLAGS = {"true": True, "false": False}
 _REFUSED = frozenset({"changes-since", "created_at", "updated_at"})
@@ -79,16 +79,16 @@ class _Reader:
     def _filter(self, name: str, value: str) -> None:
         if name in _REFUSED:
             raise bad(name, "is no filter of this service")
-        if name in _LISTED:
+        if name in LISTED:
             self._one_of[name] = _values(name, value)
-        elif name in _EQUAL:
+        elif name in EQUAL:
             self._one_of[name] = (value,)
-        elif name in _NUMBERS:
+        elif name in NUMBERS:
             self._one_of[name] = (number(name, value),)
         elif name == "protected":
             self._one_of[name] = (_flag(name, value),)
-        elif name in _BOUNDS:
-            column, end = _BOUNDS[name]
+        elif name in BOUNDS:
+            column, end = BOUNDS[name]
             (self._least if end == "min" else self._most)[column] = number(name, value)
         elif may_with_property(self._who, "read", name):
             self._properties[name] = value

@@ -7,7 +7,9 @@ from typing import Any, TypeAlias
 
 import falcon
 
-_OPERATIONS = ("add", "replace", "remove")
+OPERATIONS = ("add", "replace", "remove")
+V21 = "application/openstack-images-v2.1-json-patch"
+V20 = "application/openstack-images-v2.0-json-patch"
 _LOCATION_PATHS = {"add": 2, "replace": 1, "remove": 2}
 """How many parts the path of an operation on `locations` has; any other attribute is replaced as a whole."""
 
@@ -68,8 +70,8 @@ def _modern(element: Mapping[str, Any]) -> tuple[str, object, bool]:
     """v2.1: `{"op": "add", "path": "/key", "value": …}`; to add what is there is to replace it."""
     if "op" not in element:
         raise _Malformed("has no 'op'")
-    if element["op"] not in _OPERATIONS:
-        raise _Malformed(f"has an 'op' that is none of: {', '.join(_OPERATIONS)}")
+    if element["op"] not in OPERATIONS:
+        raise _Malformed(f"has an 'op' that is none of: {', '.join(OPERATIONS)}")
     if "path" not in element:
         raise _Malformed("has no 'path'")
     return element["op"], element["path"], False
@@ -77,16 +79,13 @@ def _modern(element: Mapping[str, Any]) -> tuple[str, object, bool]:
 
 def _old(element: Mapping[str, Any]) -> tuple[str, object, bool]:
     """v2.0: `{"add": "/key", "value": …}`; what is added must be new."""
-    named = [op for op in _OPERATIONS if op in element]
+    named = [op for op in OPERATIONS if op in element]
     if len(named) != 1:
-        raise _Malformed(f"must have exactly one of: {', '.join(_OPERATIONS)}")
+        raise _Malformed(f"must have exactly one of: {', '.join(OPERATIONS)}")
     return named[0], element[named[0]], named == ["add"]
 
 
-_DIALECTS: Mapping[str, _Dialect] = {
-    "application/openstack-images-v2.1-json-patch": _modern,
-    "application/openstack-images-v2.0-json-patch": _old,
-}
+_DIALECTS: Mapping[str, _Dialect] = {V21: _modern, V20: _old}
 
 
 def _target(op: str, path: object) -> tuple[str, str | None]:

@@ -126,7 +126,7 @@ _TASK_SHORT: Final[Schema] = {
     "self": _TEXT | _READ_ONLY,
     "schema": _TEXT | _READ_ONLY,
 }
-_TASK: Final[Schema] = {
+TASK: Final[Schema] = {
     **_TASK_SHORT,
     "input": _property("What was asked for", ["null", "object"]),
     "result": _property("What came of it", ["null", "object"]),
@@ -146,7 +146,7 @@ def documents(options: ApiOptions) -> dict[str, Schema]:
             {"rel": "describedby", "href": "{schema}"},
         ],
     }
-    member, task = {"name": "member", "properties": MEMBER}, {"name": "task", "properties": _TASK}
+    member, task = {"name": "member", "properties": MEMBER}, {"name": "task", "properties": TASK}
     return {
         "image": image,
         "images": _collection("images", image, "first", "next", "describedby"),

@@ -9,14 +9,14 @@ from api.rights import viewer
 from api.schemas import TASK_STATUSES, TASK_TYPES
 from catalog.task_listing import TASK_SORT_KEYS, TaskQuery
 
-_EQUAL = ("id", "owner", "image_id", "request_id", "user_id")
-_CHOICES = {"type": TASK_TYPES, "status": TASK_STATUSES, "sort_key": TASK_SORT_KEYS, "sort_dir": ("asc", "desc")}
+EQUAL = ("id", "owner", "image_id", "request_id", "user_id")
+CHOICES = {"type": TASK_TYPES, "status": TASK_STATUSES, "sort_key": TASK_SORT_KEYS, "sort_dir": ("asc", "desc")}
 
 
 def task_query(parameters: Parameters, options: ApiOptions, who: Context) -> TaskQuery:
     """Read the query; a parameter that comes twice counts as its last value. Raises a 400 that names the parameter."""
     given = dict(parameters)
-    for name, choices in _CHOICES.items():
+    for name, choices in CHOICES.items():
         if name in given and given[name] not in choices:
             raise bad(name, f"must be one of {', '.join(choices)}")
     limit = number("limit", given.pop("limit", str(options.limit_param_default)))
@@ -29,6 +29,6 @@ def task_query(parameters: Parameters, options: ApiOptions, who: Context) -> Tas
         viewer=viewer(who),
     )
     for name in given:
-        if name not in (*_EQUAL, "type", "status"):
+        if name not in (*EQUAL, "type", "status"):
             raise falcon.HTTPBadRequest(description=f"Query parameter {name!r} is no filter of tasks.")
     return query

@@ -17,6 +17,9 @@ were given an endpoint without `/v2`, and glanceclient for `/v2/v2/images` where
 they mean.
 """
 
+UNVERSIONED = frozenset({"healthcheck", "openapi.json", "docs"})
+"""What is open to everybody and belongs to no version."""
+
 _MULTIPLE_CHOICES = "300 Multiple Choices"
 
 
@@ -26,7 +29,7 @@ def base_url(req: falcon.Request, options: ApiOptions) -> str:
 
 
 class Versions:
-    """Middleware: answers with the versions document, or lets `/v2` and `/healthcheck` pass; `/v2.9/…` is `/v2/…`."""
+    """Middleware: answers with the versions document, or lets `/v2` and `UNVERSIONED` pass; `/v2.9/…` is `/v2/…`."""
 
     def __init__(self, options: ApiOptions) -> None:
         self._options = options
@@ -40,7 +43,7 @@ class Versions:
             self._answer(req, resp, falcon.HTTP_200)
         elif first in COLLECTIONS or (versioned and rest):
             req.path = f"/v2/{rest}"
-        elif first != "healthcheck":
+        elif first not in UNVERSIONED:
             self._answer(req, resp, _MULTIPLE_CHOICES)
 
     def _answer(self, req: falcon.Request, resp: falcon.Response, status: str) -> None:

@@ -31,6 +31,7 @@ from stores.base import ReadableStore, Store, StoreSpec
 from stores.http import HttpStore
 from stores.memory import MemoryStore
 from stores.registry import StoreRegistry
+from tests.api.documented import documented
 
 WEIGHTS = {"fast": 10, "cheap": 0, "bulk": 0}
 """Stores that can be written; `mirror` can only be read."""
@@ -100,7 +101,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.app: App = create_app(self.runtime, self.doorbell, self.options, authenticate=self.authenticate)
-        self.client = testing.TestClient(self.app)
+        self.client = testing.TestClient(documented(self.app, self.options))
 
     @property
     def catalog(self) -> Catalog:

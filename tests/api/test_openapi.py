@@ -1,0 +1,308 @@
+"""The OpenAPI description: whole, true, valid, and served to programs and people."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from falcon import testing
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from openapi_spec_validator import validate
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi import checks
+
+from api.app import create_app
+from api.calls import CALLS, WORDS
+from api.context import Context
+from api.errors import STATUSES
+from api.openapi import calls_of, describe
+from api.options import ApiOptions
+from api.patches import V20, V21
+from catalog.errors import NotFound
+from flows.methods import FLOWS
+from tests.api.service import Doorbell, Service, runtime
+
+
+@pytest.fixture
+def told(client: testing.TestClient) -> Any:
+    """The description as it is served."""
+    return client.simulate_get("/openapi.json").json
+
+
+def test_every_route_is_described_and_nothing_else(service: Service, told: Any) -> None:
+    described = [f"{method.upper()} {path}" for path, item in told["paths"].items() for method in item]
+
+    assert sorted(described) == sorted(calls_of(service.app))
+    assert CALLS.keys() == set(described), "api/calls.py describes what is no route"
+
+
+def test_every_error_of_ours_has_words_and_a_call() -> None:
+    assert WORDS.keys() == STATUSES.keys()
+    assert {code for call in CALLS.values() for code in call.codes} == {
+        *STATUSES.keys() - {"catalog_unavailable"},
+    }
+
+
+def test_it_is_valid_and_every_operation_has_a_name_of_its_own(told: Any) -> None:
+    validate(told)
+
+    calls = [call for item in told["paths"].values() for call in item.values()]
+    assert len({call["operationId"] for call in calls}) == len(calls)
+    assert all(call["summary"] and call["tags"] and call["responses"] for call in calls)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "schemes"),
+    [("none", {}), ("http_basic", {"password": []}), ("keystone", {"token": []})],
+)
+def test_who_is_asked_for_what(service: Service, strategy: str, schemes: dict[str, list[str]]) -> None:
+    """Given a strategy, then its credentials are asked for, and only below /v2; being refused is told of there."""
+    told = describe(service.app, ApiOptions(auth_strategy=strategy))
+
+    assert told["security"] == ([schemes] if schemes else [])
+    assert told["components"]["securitySchemes"].keys() == schemes.keys()
+    for path, item in told["paths"].items():
+        for call in item.values():
+            assert ("401" in call["responses"]) == (bool(schemes) and path.startswith("/v2/"))
+            assert call.get("security") == (None if path.startswith("/v2/") else [])
+
+
+def test_anonymous_callers_may_be_allowed(service: Service) -> None:
+    options = ApiOptions(auth_strategy="keystone", allow_anonymous_access=True)
+
+    assert describe(service.app, options)["security"] == [{"token": []}, {}]
+
+
+def test_it_is_open_to_everybody_and_may_be_kept(tmp_path: Path) -> None:
+    """Given a service that asks who calls, then nobody is asked for what it can do."""
+    (tmp_path / "users").write_text("")
+    options = ApiOptions(auth_strategy="http_basic", http_basic_auth_user_file=str(tmp_path / "users"))
+    client = Service(runtime(tmp_path), options).client
+
+    for path, kind in {"/openapi.json": "application/json", "/docs": "text/html; charset=UTF-8"}.items():
+        answer = client.simulate_get(path)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
+        assert answer.headers["cache-control"] == "max-age=300"
+    assert client.simulate_get("/v2/images").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "root", "base"),
+    [("", "/image", "http://falconframework.org/image"), ("https://cloud.test/image/", "", "https://cloud.test/image")],
+)
+def test_it_says_where_the_service_is(tmp_path: Path, endpoint: str, root: str, base: str) -> None:
+    client = testing.TestClient(create_app(runtime(tmp_path), Doorbell(), ApiOptions(public_endpoint=endpoint)))
+
+    assert client.simulate_get("/openapi.json", root_path=root).json["servers"] == [{"url": base}]
+    assert f"curl {base}/v2/images/IMAGE_ID<" in client.simulate_get("/docs", root_path=root).text
+
+
+class Reader(HTMLParser):
+    """Gathers what a page consists of, and refuses tags that are not closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.texts.setdefault(self.open[-1], []).append(data)
+
+
+def test_the_page_shows_every_call_and_needs_nothing_else(client: testing.TestClient, told: Any) -> None:
+    reader = Reader()
+
+    reader.feed(client.simulate_get("/docs").text)
+
+    assert reader.open == []
+    assert sum(tag == "details" for tag, _ in reader.seen) == len(CALLS)
+    summaries = {call.summary for call in CALLS.values()}
+    assert summaries <= set(reader.texts["span"])
+    assert sum(text.startswith("curl ") for text in reader.texts["pre"]) == len(CALLS)
+    # Nothing is fetched: no script, no picture, and links within the page or to the description alone
+    assert not {tag for tag, _ in reader.seen} & {"script", "img", "link", "iframe"}
+    links = {attrs["href"] for tag, attrs in reader.seen if tag == "a"}
+    assert links == {"openapi.json", *(f"#{tag['name']}" for tag in told["tags"])}
+
+
+def test_the_page_is_safe_from_what_a_client_says_the_host_is(client: testing.TestClient) -> None:
+    page = client.simulate_get("/docs", headers={"Host": "<script>alert(1)</script>"}).text
+
+    assert "<script" not in page
+
+
+@pytest.mark.parametrize(
+    ("strategy", "shown"), [("http_basic", "-u USER:PASSWORD"), ("keystone", '-H "X-Auth-Token: $OS_TOKEN"')]
+)
+def test_the_page_shows_how_to_say_who_one_is(service: Service, strategy: str, shown: str) -> None:
+    from api.page import page
+
+    reader = Reader()
+    reader.feed(page(describe(service.app, ApiOptions(auth_strategy=strategy)), "http://here"))
+
+    commands = {text for text in reader.texts["pre"]}
+    assert f"curl {shown} http://here/v2/images" in commands
+    assert "curl http://here/versions" in commands
+
+
+@schemathesis.serializer(V21, V20)
+def _patch(_context: schemathesis.SerializationContext, value: Any) -> Any:
+    """How the tests write the bodies of a PATCH."""
+    return {"data": value if isinstance(value, bytes) else json.dumps(value).encode()}
+
+
+CALLERS = {
+    "admin": Context("default", "root", frozenset({"admin", "member", "reader"}), True, "req-1"),
+    "owner": Context("default", "me", frozenset({"member", "reader"}), False, "req-1"),
+    "invited": Context("friend", "she", frozenset({"member", "reader"}), False, "req-1"),
+}
+MEMBER = "friend"
+CONFORMS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+    checks.response_headers_conformance,
+]
+EXAMPLES = 25
+"""Requests for each call, of the kind that is described, and as many of each other kind."""
+
+
+class World:
+    """A service with an image in every state, made anew when a request has changed it."""
+
+    def __init__(self, directory: Path) -> None:
+        wired = runtime(directory)
+        wired = replace(wired, options=replace(wired.options, methods=tuple(FLOWS)))
+        self.who = "admin"
+        self.service = Service(wired, authenticate=lambda _req, _id: CALLERS[self.who])
+        self._images: dict[str, str] = {}
+
+    def image(self, kind: str) -> str:
+        """The id of an image of this kind."""
+        known = self._images.get(kind)
+        if known is None or not self._is_still(kind, known):
+            known = self._images[kind] = self._make(kind)
+        return known
+
+    def _is_still(self, kind: str, image_id: str) -> bool:
+        try:
+            with self.service.catalog.read() as tx:
+                return tx.images.get(image_id).status == STATUS_OF[kind]
+        except NotFound:
+            return False
+
+    def _make(self, kind: str) -> str:
+        if kind == "missing":
+            return str(uuid.UUID(int=7))
+        if kind in ("active", "deactivated"):
+            image_id = self.service.active({"fast": b"abc", "cheap": b"abc"}, tags=("x",), visibility="shared")
+        else:
+            image_id = self.service.image(tags=("x",), visibility="shared", protected=kind == "protected")
+        with self.service.catalog.begin() as tx:
+            tx.members.add(image_id, MEMBER)
+            if kind == "deactivated":
+                tx.images.switch(image_id, "deactivated")
+        if kind == "importing":
+            self.service.entered(self.service.importing(image_id))
+        if kind == "uploading":
+            headers = {"Content-Type": "application/octet-stream"}
+            self.who = "admin"
+            sent = self.service.client.simulate_put(f"/v2/images/{image_id}/stage", body=b"abc", headers=headers)
+            assert sent.status_code == 204
+        return image_id
+
+    def task(self) -> str:
+        """The id of a task."""
+        with self.service.catalog.read() as tx:
+            return tx.tasks.newest(self.image("importing")).id
+
+
+STATUS_OF = {
+    **{kind: kind for kind in ("queued", "importing", "uploading", "active", "deactivated")},
+    "protected": "queued",
+    "missing": "",
+}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.service.runtime.close()
+
+
+@cache
+def schema_of_all() -> Any:
+    """The description of an application that nobody asks; requests go to that of the test."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as directory:
+        wired = runtime(Path(directory))
+        told = describe(create_app(wired, Doorbell(), ApiOptions()), ApiOptions())
+        wired.close()
+    return schemathesis.openapi.from_dict(told)
+
+
+def places(world: World, case: schemathesis.Case, draw: st.DataObject) -> None:
+    """Let most of what stands in the path be there."""
+    known = {
+        "image_id": lambda: world.image(draw.draw(st.sampled_from(sorted(STATUS_OF)), label="image")),
+        "member": lambda: MEMBER,
+        "tag": lambda: "x",
+        "store": lambda: draw.draw(st.sampled_from(["fast", "cheap", "bulk", "mirror"]), label="store"),
+        "task_id": world.task,
+    }
+    for name in case.path_parameters or {}:
+        if draw.draw(st.integers(0, 5), label="known"):
+            case.path_parameters[name] = known[name]()
+
+
+BELOW = sorted(call for call in CALLS if "/v2/" in call)
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.parametrize("call", BELOW)
+def test_whatever_is_asked_it_answers_as_described(world: World, call: str, mode: GenerationMode) -> None:
+    """Given images in every state, when anybody sends anything, described or not, then there is no 500, and status,
+    type, headers and body are those of the description.
+    """
+    method, path = call.split()
+    operation = schema_of_all()[path][method]
+    if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query):
+        return
+
+    @seed(1)
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode), draw=st.data())
+    def ask(case: schemathesis.Case, draw: st.DataObject) -> None:
+        places(world, case, draw)
+        world.who = draw.draw(st.sampled_from(sorted(CALLERS)), label="who")
+        answer = case.call(app=world.service.app)
+        case.validate_response(answer, checks=CONFORMS)
+
+    ask()
