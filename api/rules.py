@@ -125,13 +125,15 @@ WITHOUT_RULE: Final = frozenset(
     {
         "GET /healthcheck",
         "HEAD /healthcheck",
+        "GET /openapi.json",
+        "GET /docs",
         "GET /v2/info/import",
         "GET /v2/info/stores",
         "GET /v2/info/usage",
         *(f"GET /v2/schemas/{name}" for name in ("image", "images", "member", "members", "task", "tasks")),
     }
 )
-"""Calls that tell nothing of anybody else: everybody may have them who is let in, and health even who is not."""
+"""Calls that tell nothing of anybody else: who is let in may have them, and those without `/v2` even who is not."""
 
 _METADEFS = (
     "metadef_admin metadef_default get_metadef_namespace get_metadef_namespaces add_metadef_namespace "

@@ -158,7 +158,7 @@ def test_the_page_shows_how_to_say_who_one_is(service: Service, strategy: str, s
     reader = Reader()
     reader.feed(page(describe(service.app, ApiOptions(auth_strategy=strategy)), "http://here"))
 
-    commands = {text for text in reader.texts["pre"]}
+    commands = set(reader.texts["pre"])
     assert f"curl {shown} http://here/v2/images" in commands
     assert "curl http://here/versions" in commands
 

@@ -100,7 +100,7 @@ def test_without_credentials_nothing_is_answered(service: Service, tmp_path: Any
     guarded = Service(service.runtime, options)
     image, unknown = service.image(visibility="public"), str(uuid.uuid4())
 
-    for operation in sorted(routes(guarded) - {"GET /healthcheck", "HEAD /healthcheck"}):
+    for operation in sorted(one for one in routes(guarded) if "/v2/" in one):
         method, path = operation.split()
         said = set()
         for one in (image, unknown):
