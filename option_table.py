@@ -3,7 +3,8 @@
 Where the values are defined, in the option classes of the rooms, their defaults are; the table repeats none of them.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from oslo_config import cfg, types
@@ -201,3 +202,20 @@ OPTIONS: dict[str, list[Any]] = {
         _whole("http_min_rate", _HTTP.min_rate, "Slowest source to wait for, in bytes a second.", 0),
     ],
 }
+
+
+def unknown(config_files: Sequence[str]) -> Iterator[str]:
+    """A sentence for every name in our own section that nobody reads. Those in Glance's sections may be Glance's."""
+    known = {option.name for option in OPTIONS["tranship"]}
+    for name in config_files:
+        found: dict[str, Any] = {}
+        cfg.ConfigParser(name, found).parse()
+        yield from (
+            f"[tranship] {option} ({name}): there is no such option"
+            for option in sorted(found.get("tranship", {}).keys() - known)
+        )
+    prefix = "OS_TRANSHIP__"
+    for variable in sorted(name for name in os.environ if name.startswith(prefix)):
+        option = variable.removeprefix(prefix).lower()
+        if option not in known:
+            yield f"{variable}: there is no option {option}"

@@ -8,7 +8,6 @@ Only the roots read this module; `option_table.py` lists what there is.
 """
 
 import logging
-import os
 import re
 import socket
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,7 @@ from api.options import ApiOptions, CorsOptions
 from flows.methods import FLOWS
 from flows.options import STAGING_STORE, BrokerOptions, ImportOptions, LeaseOptions, Limits, StagingOptions
 from flows.policy import UriRules
-from option_table import OPTIONS, STORE_OPTIONS, store_section
+from option_table import OPTIONS, STORE_OPTIONS, store_section, unknown
 from pipeline.decompress import ExpansionLimit
 from pipeline.formats import FormatRules
 from pipeline.sources import HttpOptions
@@ -90,7 +89,8 @@ def load(
             conf.set_override(option, value, None if section == "DEFAULT" else section)
     for section, options in OPTIONS.items():
         _check(conf, section, options)
-    _warn_of_unknown(config_files)
+    for sentence in unknown(config_files):
+        log.warning("%s", sentence)
     return _frozen(conf)
 
 
@@ -117,20 +117,6 @@ def _check(conf: Any, section: str, options: Sequence[Any]) -> None:
     for option in options:
         with _named(section, option.name):
             (conf if section == "DEFAULT" else conf[section])[option.dest]
-
-
-def _warn_of_unknown(config_files: Sequence[str]) -> None:
-    """Say which names in our own section nobody reads. Those in Glance's sections may be Glance's."""
-    known = {option.name for option in OPTIONS["tranship"]}
-    for name in config_files:
-        found: dict[str, Any] = {}
-        cfg.ConfigParser(name, found).parse()
-        for option in sorted(found.get("tranship", {}).keys() - known):
-            log.warning("[tranship] %s (%s): there is no such option", option, name)
-    prefix = "OS_TRANSHIP__"
-    for variable in sorted(os.environ):
-        if variable.startswith(prefix) and variable.removeprefix(prefix).lower() not in known:
-            log.warning("%s: there is no option %s", variable, variable.removeprefix(prefix).lower())
 
 
 @contextmanager
