@@ -31,7 +31,7 @@ serve: runtime ## Keep a service running here (HOST=, PORT=, DATA=)
 	@exec $(VENV)/bin/tranship serve --host $(HOST) --port $(PORT) --data "$$DATA" $(ARGS)
 
 test: dev servers ## Run all tests, with real servers of their own (ARGS='-k name')
-	@TRANSHIP_REQUIRE_SERVERS=1 $(PY) -m pytest $(ARGS)
+	@TRANSHIP_REQUIRE_SERVERS=1 $(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: dev ## Formatting, lint, types, and who may import whom
 	$(VENV)/bin/ruff format --check .

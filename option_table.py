@@ -8,7 +8,7 @@ from typing import Any
 
 from oslo_config import cfg, types
 
-from api.options import AUTH_STRATEGIES, ApiOptions, CorsOptions
+from api.options import AUTH_STRATEGIES, PROTECTION_FORMATS, ApiOptions, CorsOptions
 from flows.methods import FLOWS
 from flows.options import STAGED_FOR, BrokerOptions, ImportOptions, LeaseOptions
 from flows.policy import UriRules
@@ -101,6 +101,13 @@ OPTIONS: dict[str, list[Any]] = {
         cfg.StrOpt("node_staging_uri", default="", help="file:// URI of the staging directory, where no section says."),
         cfg.StrOpt("http_basic_auth_user_file", default="", help="Users and passwords of auth_strategy http_basic."),
         cfg.BoolOpt("allow_anonymous_access", default=False, help="Let callers without credentials see public images."),
+        cfg.StrOpt("property_protection_file", default="", help="Who may do what to which property."),
+        cfg.StrOpt(
+            "property_protection_rule_format",
+            default=PROTECTION_FORMATS[0],
+            choices=PROTECTION_FORMATS,
+            help="Whether that file names roles or rules.",
+        ),
         cfg.StrOpt("public_endpoint", default="", help="Base of links, when clients see another address than we do."),
         cfg.StrOpt("bind_host", default=_API.host, help="Address to listen on."),
         cfg.PortOpt("bind_port", default=_API.port, help="Port to listen on."),
@@ -130,6 +137,10 @@ OPTIONS: dict[str, list[Any]] = {
         _whole("max_age", _CORS.max_age, "How long a browser remembers the permission. Seconds.", 0),
         _texts("allow_methods", _CORS.allow_methods, help="Methods that scripts may use."),
         _texts("allow_headers", _CORS.allow_headers, help="Headers that scripts may send."),
+    ],
+    "oslo_policy": [
+        cfg.StrOpt("policy_file", default="", help="Rules other than the defaults, YAML or JSON."),
+        cfg.MultiStrOpt("policy_dirs", default=[], help="Not read: whoever sets it is told so."),
     ],
     "oslo_middleware": [
         cfg.BoolOpt("enable_proxy_headers_parsing", default=False, help="Needs [tranship] trusted_proxies."),

@@ -8,6 +8,7 @@ Only the roots read this module; `option_table.py` lists what there is.
 """
 
 import logging
+import os
 import re
 import socket
 from collections.abc import Iterator, Sequence
@@ -42,6 +43,9 @@ _UNITS = ("B", "KB", "MB", "GB", "TB")
 _QUOTA = re.compile(rf"(?P<number>[0-9]{{1,12}})(?P<unit>{'|'.join(_UNITS)})?")
 
 _DATADIR = "filesystem_store_datadir"
+
+_BROKERS = ("memory", "redis", "rediss", "sentinel", "amqp", "amqps", "pyamqp")
+"""The schemes of `broker_url`: what kombu calls the brokers that a lost message costs nothing with."""
 
 _REASON = re.compile(r"LocationInfo\(location=.*?, detail='(?P<where>.*?)'\) is not valid: (?P<why>.*)", re.DOTALL)
 """How oslo.config says where a value comes from and what is wrong with it; people need the file or variable alone."""
@@ -86,6 +90,7 @@ def load(
             conf.set_override(option, value, None if section == "DEFAULT" else section)
     for section, options in OPTIONS.items():
         _check(conf, section, options)
+    _warn_of_unknown(config_files)
     return _frozen(conf)
 
 
@@ -114,6 +119,20 @@ def _check(conf: Any, section: str, options: Sequence[Any]) -> None:
             (conf if section == "DEFAULT" else conf[section])[option.dest]
 
 
+def _warn_of_unknown(config_files: Sequence[str]) -> None:
+    """Say which names in our own section nobody reads. Those in Glance's sections may be Glance's."""
+    known = {option.name for option in OPTIONS["tranship"]}
+    for name in config_files:
+        found: dict[str, Any] = {}
+        cfg.ConfigParser(name, found).parse()
+        for option in sorted(found.get("tranship", {}).keys() - known):
+            log.warning("[tranship] %s (%s): there is no such option", option, name)
+    prefix = "OS_TRANSHIP__"
+    for variable in sorted(os.environ):
+        if variable.startswith(prefix) and variable.removeprefix(prefix).lower() not in known:
+            log.warning("%s: there is no option %s", variable, variable.removeprefix(prefix).lower())
+
+
 @contextmanager
 def _named(section: str, option: str) -> Iterator[None]:
     """Turn what is wrong with an option into `BadSettings` naming it."""
@@ -139,7 +158,7 @@ def _frozen(conf: Any) -> Settings:
         data=root,
         host=host,
         database_url=conf.database.connection or f"sqlite:///{root / 'tranship.db'}",
-        broker=BrokerOptions(url=own.broker_url, eager=own.eager, stop_grace=own.stop_grace),
+        broker=BrokerOptions(url=_broker_url(own.broker_url), eager=own.eager, stop_grace=own.stop_grace),
         lease=LeaseOptions(
             keeper=own.lease_keeper,
             redis_url=_redis_url(own),
@@ -211,6 +230,9 @@ def _api_options(conf: Any) -> ApiOptions:
         auth_strategy=own.auth_strategy,
         http_basic_auth_user_file=conf.http_basic_auth_user_file,
         allow_anonymous_access=conf.allow_anonymous_access,
+        policy_file=_policy_file(conf),
+        property_protection_file=_beside(conf, "[DEFAULT] property_protection_file", conf.property_protection_file),
+        property_protection_rule_format=conf.property_protection_rule_format,
         configuration=conf,
         trusted_proxies=tuple(own.trusted_proxies),
         cors=_cors_options(conf.cors),
@@ -238,6 +260,30 @@ def _api_options(conf: Any) -> ApiOptions:
             "enable_proxy_headers_parsing asks for: from anybody else they are lies"
         )
     return options
+
+
+def _policy_file(conf: Any) -> str:
+    """The path of the file; that of `policy.yaml` beside the configuration where no option names one."""
+    given = conf.oslo_policy
+    if given.policy_dirs:
+        raise BadSettings("[oslo_policy] policy_dirs is not read; what is in the files there belongs into policy_file")
+    if given.policy_file:
+        return _beside(conf, "[oslo_policy] policy_file", given.policy_file)
+    return str(_found(conf, "policy.yaml") or "") if conf.config_file else ""
+
+
+def _beside(conf: Any, option: str, path: str) -> str:
+    """The file at `path`, which begins where the configuration files are; empty as it is."""
+    found = _found(conf, path) if path else None
+    if path and found is None:
+        raise BadSettings(f"{option}: there is no file {path}")
+    return str(found or "")
+
+
+def _found(conf: Any, path: str) -> Path | None:
+    """The file of that path beside the configuration file that was read last, or one before it."""
+    folders = [Path(name).absolute().parent for name in reversed(conf.config_file or ["here"])]
+    return next((place for folder in folders if (place := folder / Path(path).expanduser()).is_file()), None)
 
 
 def _cors_options(given: Any) -> CorsOptions:
@@ -341,6 +387,12 @@ def _methods(enabled: Sequence[str]) -> tuple[str, ...]:
         if name not in FLOWS:
             log.warning("[DEFAULT] enabled_import_methods: %s is not offered by this version", name)
     return tuple(name for name in enabled if name in FLOWS)
+
+
+def _broker_url(given: str) -> str:
+    if urlsplit(given).scheme not in _BROKERS:
+        raise BadSettings("[tranship] broker_url must begin with redis://, amqp:// or memory://")
+    return given
 
 
 def _redis_url(own: Any) -> str:

@@ -20,6 +20,7 @@ from api.locations import Locations
 from api.members import ImageMember, Members
 from api.openapi import OpenApi
 from api.options import ApiOptions
+from api.policy import Policy
 from api.proxies import Proxies
 from api.schemas import documents
 from api.staging import Stage
@@ -41,7 +42,8 @@ def create_app(
     `authenticate` tells who sent a request; without it, `auth_strategy` decides. Raises `ValueError` for options that
     cannot work.
     """
-    app: App = falcon.App(middleware=_middleware(options, authenticate or authenticator(options)))
+    contexts = Contexts(authenticate or authenticator(options), Policy(options))
+    app: App = falcon.App(middleware=_middleware(options, contexts))
     errors.install(app)
     view = ImageView(runtime.stores)
     app.add_route("/healthcheck", Health(options.healthcheck_disable_file))
@@ -55,8 +57,8 @@ def create_app(
     app.add_route("/v2/images/{image_id}/members", Members(runtime, options))
     app.add_route("/v2/images/{image_id}/members/{member}", ImageMember(runtime))
     app.add_route("/v2/images/{image_id}/tags/{tag}", ImageTag(runtime, options))
-    app.add_route("/v2/images/{image_id}/actions/deactivate", Switch(runtime, "deactivated"))
-    app.add_route("/v2/images/{image_id}/actions/reactivate", Switch(runtime, "active"))
+    app.add_route("/v2/images/{image_id}/actions/deactivate", Switch(runtime, "deactivated", "deactivate"))
+    app.add_route("/v2/images/{image_id}/actions/reactivate", Switch(runtime, "active", "reactivate"))
     app.add_route("/v2/info/import", info.import_methods(runtime.options.methods))
     app.add_route("/v2/info/stores", info.stores(runtime.stores))
     app.add_route("/v2/info/usage", info.ProjectUsage(runtime))
@@ -72,9 +74,9 @@ def create_app(
     return app
 
 
-def _middleware(options: ApiOptions, authenticate: Authenticate) -> list[Any]:
+def _middleware(options: ApiOptions, contexts: Contexts) -> list[Any]:
     """What a request passes on its way in, in this order: the client's URL, browsers, versions, and who it is."""
-    passed: list[Any] = [Lingering(), Versions(options), Contexts(authenticate)]
+    passed: list[Any] = [Lingering(), Versions(options), contexts]
     if options.cors.allowed_origin:
         passed.insert(0, Cors(options.cors))
     if options.trusted_proxies:

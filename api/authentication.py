@@ -61,9 +61,12 @@ def _or_anonymous(authenticate: Authenticate) -> Authenticate:
     def authenticate_or_not(req: falcon.Request, request_id: str) -> Context:
         if any(req.get_header(name) for name in _CREDENTIALS):
             return authenticate(req, request_id)
-        return Context(None, None, frozenset(), is_admin=False, request_id=request_id, read_only=True)
+        return Context(None, None, _LOOKING, is_admin=False, request_id=request_id, read_only=True)
 
     return authenticate_or_not
 
+
+_LOOKING = frozenset({"reader"})
+"""Without it, no rule lets anybody see anything, and the option that lets them in would be of no use."""
 
 _CREDENTIALS = ("X-Auth-Token", "X-Storage-Token", "Authorization")

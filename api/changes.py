@@ -45,23 +45,25 @@ class Changes:
 
         Raises a 403, 409 or 413; then nothing of them counts.
         """
-        draft = _Draft(image)
+        draft = _Draft(rights.as_seen(who, image), who)
         for operation in operations:
-            _require_permitted(operation, who)
+            _require_permitted(operation, image, who)
             draft.apply(operation)
         change = draft.change()
         _require_open_formats(change, image)
         if draft.properties.keys() - image.properties.keys():
-            require_few(draft.properties, "properties", self._options.property_quota)
+            kept = image.properties.keys() - change.removed
+            require_few(kept | draft.properties.keys(), "properties", self._options.property_quota)
         require_few(change.tags or (), "tags", self._options.tag_quota)
         return change
 
 
 class _Draft:
-    """An image as the operations leave it, one after the other."""
+    """An image as the operations of `who` leave it, one after the other. What `who` does not see is not there."""
 
-    def __init__(self, image: ImageRecord) -> None:
+    def __init__(self, image: ImageRecord, who: Context) -> None:
         self._image = image
+        self._who = who
         self._base: dict[str, Any] = {name: getattr(image, name) for name in (*CHANGEABLE, "tags")}
         self.properties = dict(image.properties)
 
@@ -76,10 +78,12 @@ class _Draft:
         if operation.must_be_new and known:
             raise falcon.HTTPConflict(description=f"Property {name!r} is already there.")
         if op == "remove":
+            rights.require_property(self._who, "delete", name)
             del self.properties[name]
         elif name in self._base:
             self._base[name] = operation.value
         else:
+            rights.require_property(self._who, "update" if known else "create", name)
             # Checked: the schema of a custom property allows a string, at most null beside it.
             self.properties[name] = operation.value  # type: ignore[assignment]
 
@@ -95,13 +99,13 @@ class _Draft:
         )
 
 
-def _require_permitted(operation: Operation, who: Context) -> None:
+def _require_permitted(operation: Operation, image: ImageRecord, who: Context) -> None:
     if operation.op == "remove":
         return
     if operation.name == "owner":
         rights.require_may_give_away(who)
     if operation.name == "visibility":
-        rights.require_may_show(who, str(operation.value))
+        rights.require_may_show(who, image, str(operation.value))
 
 
 def _require_open_formats(change: ImageChange, image: ImageRecord) -> None:

@@ -4,12 +4,13 @@ import logging
 import re
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 from urllib.parse import quote
 
 import falcon
 
+from api.policy import DEFAULTS, Policy, Rules
 from flows import traces
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,8 @@ class Context:
     """The caller: project and user ids (None where there is none), lower-case role names, and the id of the request.
 
     `system_scope` is `all` for a token of the whole system, `service_roles` are those of the service that asks on the
-    user's behalf, and who is `read_only` may look at what is public and change nothing.
+    user's behalf, and who is `read_only` may look at what is public and change nothing. `rules` are those that the
+    request is judged by, from its beginning to its end.
     """
 
     project: str | None
@@ -37,12 +39,16 @@ class Context:
     system_scope: str | None = None
     service_roles: frozenset[str] = frozenset()
     read_only: bool = False
+    rules: Rules = field(default=DEFAULTS, repr=False, compare=False)
 
     def to_policy_values(self) -> dict[str, object]:
         """The credentials under the names that the rules of OpenStack's policies know."""
         return {
             "project_id": self.project,
             "user_id": self.user,
+            # As files of older clouds have them.
+            "tenant": self.project,
+            "user": self.user,
             "roles": sorted(self.roles),
             "is_admin": self.is_admin,
             "system_scope": self.system_scope,
@@ -78,7 +84,7 @@ def caller_of(
     """Who these roles make of a user: the role `admin`, on whatever project, makes an administrator (http-api §1.2).
 
     Who has no project and is none owns nothing, and would otherwise make images that belong to nobody and are seen by
-    everybody.
+    everybody. (Another rule `context_is_admin` has its say in `judged`.)
     """
     is_admin = "admin" in roles
     return Context(
@@ -93,11 +99,23 @@ def caller_of(
     )
 
 
+def judged(who: Context, rules: Rules) -> Context:
+    """`who` under these rules, of which `context_is_admin` says who is an administrator; who is nobody never is."""
+    if rules is who.rules:
+        return who
+    if rules.is_default("context_is_admin") or (who.user is None and who.project is None):
+        return replace(who, rules=rules)
+    values = who.to_policy_values()
+    is_admin = rules.allows("context_is_admin", values, values)
+    return replace(who, rules=rules, is_admin=is_admin, read_only=not who.project and not is_admin)
+
+
 class Contexts:
     """Middleware: gives every request below `/v2` its id and its caller, and refuses what is no request at all."""
 
-    def __init__(self, authenticate: Authenticate) -> None:
+    def __init__(self, authenticate: Authenticate, policy: Policy) -> None:
         self._authenticate = authenticate
+        self._policy = policy
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Set `req.context.caller` and answer with the request's id, also when the request is refused."""
@@ -114,7 +132,7 @@ class Contexts:
                 falcon.HTTP_431, description=f"The header {REQUEST_ID} is longer than {_LONGEST_ID} characters."
             )
         _check_form(req)
-        who = self._authenticate(req, request_id)
+        who = judged(self._authenticate(req, request_id), self._policy.rules())
         req.context.caller = who
         if who.read_only and req.method not in _READING:
             raise falcon.HTTPForbidden(description="Read-only access")

@@ -51,8 +51,7 @@ class Data:
         store = self._target(req)
         who = caller(req)
         with self._runtime.catalog.read() as tx:
-            image = rights.visible_image(tx, who, image_id)
-        rights.require_may_upload(who, image)
+            image = rights.image_for(tx, who, image_id, "upload_image")
         require_within(self._runtime, image.owner, stored=size or 0, uploading=1)
         upload(self._runtime, image_id, store, data_of(req, size, patience=self._runtime.lease.stall_timeout), size)
         resp.status = falcon.HTTP_204
@@ -75,7 +74,9 @@ class Data:
         no_body(req)
         who = caller(req)
         with self._runtime.catalog.read() as tx:
-            image = rights.visible_image(tx, who, image_id)
+            image = rights.image_for(tx, who, image_id, "download_image")
+        if req.get_param("prefer"):
+            rights.require(who, "download_from_store", image)
         image = settled(self._runtime, image)
         if image.status == "deactivated" and not who.is_admin:
             raise falcon.HTTPForbidden(description=f"Image {image.id} is deactivated.")

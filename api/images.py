@@ -32,21 +32,24 @@ class Images:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Make an image without data: 201. Clients learn here, and only here, how they may bring the data."""
-        new = self._reader.read(read_object(req), caller(req))
+        who = caller(req)
+        new = self._reader.read(read_object(req), who)
         require_within(self._runtime, new.owner, images=1)
         with self._catalog.begin() as tx:
             image = tx.images.create(new)
         resp.status = falcon.HTTP_201
         resp.location = f"{base_url(req, self._options)}/v2/images/{image.id}"
         resp.set_headers(self._announced)
-        answer(resp, self._view.show(image))
+        answer(resp, self._view.show(rights.as_seen(who, image)))
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """A page of images."""
-        listing = Listing(req.query_string, self._options, caller(req))
+        who = caller(req)
+        listing = Listing(req.query_string, self._options, who)
+        rights.require_rule(who, "get_images")
         with self._catalog.peek() as tx:
             page = tx.images.page(listing.query)
-        images = [self._view.show(settled(self._runtime, image)) for image in page]
+        images = [self._view.show(settled(self._runtime, image)) for image in rights.listed(who, page)]
         answer(resp, {"images": images, **listing.links(page), "schema": "/v2/schemas/images"})
 
 
@@ -63,9 +66,10 @@ class Image:
     def on_get(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """The image as it is now."""
         no_body(req)
+        who = caller(req)
         with self._catalog.peek() as tx:
-            image = rights.visible_image(tx, caller(req), image_id)
-        answer(resp, self._view.show(settled(self._runtime, image)))
+            image = rights.visible_image(tx, who, image_id)
+        answer(resp, self._view.show(settled(self._runtime, rights.as_seen(who, image))))
 
     def on_patch(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """Change the image: all operations or none, judged by the image as it stands in that moment."""
@@ -76,15 +80,14 @@ class Image:
             image = rights.image_to_change(tx, who, image_id)
             if operations:
                 image = tx.images.update(image_id, self._changes.judge(operations, image, who))
-        answer(resp, self._view.show(settled(self._runtime, image)))
+        answer(resp, self._view.show(settled(self._runtime, rights.as_seen(who, image))))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """Delete the image, whatever its status; what its stores hold goes soon after."""
         no_body(req)
         who = caller(req)
         with self._catalog.peek() as tx:
-            image = rights.visible_image(tx, who, image_id)
-        rights.require_may_modify(who, image)
+            image = rights.image_for(tx, who, image_id, "delete_image")
         # Under an id that no store has any more, nobody could delete the bytes.
         settled(self._runtime, image)
         self._catalog.delete_image(image_id)

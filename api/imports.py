@@ -10,7 +10,8 @@ from api.bodies import answer, no_body, read_object
 from api.context import Context, caller
 from catalog.engine import isoformat
 from catalog.errors import NotFound
-from catalog.tasks import Attempt, TaskRecord
+from catalog.images import ImageRecord
+from catalog.tasks import WAITING, Attempt, TaskRecord
 from flows.checksums import SOURCE
 from flows.dispatch import Dispatcher
 from flows.errors import BadImportRequest
@@ -34,8 +35,7 @@ class Import:
         request = import_request(read_object(req), req.get_header(STORE_HEADER), self._runtime.options.methods)
         who = caller(req)
         with self._runtime.catalog.read() as tx:
-            image = rights.visible_image(tx, who, image_id)
-        rights.require_may_import(who, image, FLOWS[request.method].rule)
+            image = rights.image_for(tx, who, image_id, FLOWS[request.method].rule)
         submit(self._runtime, self._dispatcher, image, request, requester(who))
         accepted(resp)
 
@@ -47,7 +47,7 @@ class Import:
             image = rights.visible_image(tx, who, image_id)
             task = tx.tasks.newest(image_id)
             attempts = tx.tasks.attempts(task.id)
-        if not (rights.may_modify(who, image) or rights.may_see_task(who, task)):
+        if not (rights.may(who, "modify_image", image) or rights.may_see_task(who, task)):
             raise falcon.HTTPForbidden(description=f"The import of image {image_id} is not yours to watch.")
         answer(resp, progress(task, attempts, who))
 
@@ -57,14 +57,22 @@ class Import:
         who = caller(req)
         with self._runtime.catalog.begin() as tx:
             image = rights.visible_image(tx, who, image_id)
-            rights.require_may_modify(who, image)
-            if image.import_task is None or not tx.tasks.cancel(image.import_task):
+            task = tx.tasks.get(image.import_task) if image.import_task else None
+            if task is None or not _asked_for(who, image, task):
+                rights.require(who, "modify_image", image)
+            if task is None or not tx.tasks.cancel(task.id):
                 raise NotFound(f"No import of image {image_id} is running.")
-            task = tx.tasks.get(image.import_task)
+            task = tx.tasks.get(task.id)
         if task.flow in ALL_FLOWS:
             # A task that waits for its next try has no worker who could notice.
             self._dispatcher.send_again(ALL_FLOWS[task.flow], task)
         accepted(resp)
+
+
+def _asked_for(who: Context, image: ImageRecord, task: TaskRecord) -> bool:
+    """Whether `who` has asked for the import, and still may: it may call it off, whoever has the image."""
+    flow = ALL_FLOWS.get(task.flow)
+    return flow is not None and task.owner == who.project and rights.may(who, flow.rule, image)
 
 
 def requester(who: Context) -> Requester:
@@ -137,7 +145,7 @@ def progress(task: TaskRecord, attempts: list[Attempt], who: Context) -> dict[st
         "task_id": task.id,
         "method": task.flow,
         "status": task.status,
-        "phase": task.phase,
+        "phase": _phase(task, who),
         "step": steps[task.step].name if task.live and task.step < len(steps) else None,
         "attempt": task.attempt,
         "message": task.message,
@@ -160,6 +168,11 @@ def progress(task: TaskRecord, attempts: list[Attempt], who: Context) -> dict[st
         ],
         "attempts": [_attempt(attempt, steps, who) for attempt in attempts],
     }
+
+
+def _phase(task: TaskRecord, who: Context) -> str:
+    """What the import does; to administrators also which host's workers it waits for."""
+    return f"{WAITING} on host {task.host}" if who.is_admin and task.host and task.phase == WAITING else task.phase
 
 
 def _attempt(attempt: Attempt, steps: Sequence[Step], who: Context) -> dict[str, object]:

@@ -46,7 +46,7 @@ class StoresDetail(Fixed):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """The stores with their types, weights and properties."""
-        rights.require_may_see_store_details(caller(req))
+        rights.require_rule(caller(req), "stores_info_detail")
         super().on_get(req, resp)
 
 

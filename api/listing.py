@@ -5,7 +5,7 @@ import csv
 from api.context import Context
 from api.options import ApiOptions
 from api.paging import Parameters, bad, links, number, parameters_of
-from api.rights import viewer
+from api.rights import may_with_property, viewer
 from api.schemas import VISIBILITIES
 from catalog.images import ImageRecord
 from catalog.listing import SORT_KEYS, ImageQuery, SortKey
@@ -90,8 +90,11 @@ class _Reader:
         elif name in BOUNDS:
             column, end = BOUNDS[name]
             (self._least if end == "min" else self._most)[column] = number(name, value)
-        else:
+        elif may_with_property(self._who, "read", name):
             self._properties[name] = value
+        else:
+            # Or its value could be guessed, one request after the other.
+            self._one_of["id"] = ()
 
 
 def _values(name: str, text: str) -> tuple[str, ...]:

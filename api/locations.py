@@ -40,8 +40,7 @@ class Locations:
         url, checksum = registration(body)
         who = caller(req)
         with self._runtime.catalog.read() as tx:
-            image = rights.visible_image(tx, who, image_id)
-        rights.require_may_add_location(who, image)
+            image = rights.image_for(tx, who, image_id, LOCATION_IMPORT.rule)
         if not rights.may_name_any_location(who):
             self._require_public(url)
         request = ImportRequest(LOCATION_IMPORT.name, uri=url, checksum=checksum, body=body)
@@ -53,8 +52,7 @@ class Locations:
         no_body(req)
         who = caller(req)
         with self._runtime.catalog.read() as tx:
-            image = rights.visible_image(tx, who, image_id)
-        rights.require_may_see_locations(who)
+            image = rights.image_for(tx, who, image_id, "fetch_image_location")
         places = self._runtime.stores.by_weight(settled(self._runtime, image).locations)
         answer(resp, [{"url": at.url, "metadata": {"store": at.store}} for at in places])
 

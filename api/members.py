@@ -27,7 +27,7 @@ class Members:
         """Share the image with a project: 200 (not 201), and the member is pending until it answers."""
         member = _text(req, "member", _ID)
         with self._catalog.begin() as tx:
-            _require_shared(rights.image_to_change(tx, caller(req), image_id))
+            _require_shared(rights.image_to_change(tx, caller(req), image_id, "add_member"))
             known = [one.member for one in tx.members.of_image(image_id)]
             if member not in known:
                 require_few([*known, member], "members", self._quota)
@@ -41,6 +41,7 @@ class Members:
         with self._catalog.read() as tx:
             image = rights.visible_image(tx, who, image_id)
             _require_shared(image)
+            rights.require(who, "get_members", image)
             members = [one for one in tx.members.of_image(image_id) if rights.may_see_member(who, image, one)]
         answer(resp, {"members": [show(member) for member in members], "schema": "/v2/schemas/members"})
 
@@ -58,7 +59,8 @@ class ImageMember:
         with self._catalog.read() as tx:
             image = rights.visible_image(tx, who, image_id)
             found = tx.members.get(image_id, member)
-        if image.visibility != "shared" or not rights.may_see_member(who, image, found):
+        shown = image.visibility == "shared" and rights.may(who, "get_member", image)
+        if not shown or not rights.may_see_member(who, image, found):
             raise falcon.HTTPNotFound(description=f"Image {image_id} is not shared with {member}.")
         answer(resp, show(found))
 
@@ -66,8 +68,9 @@ class ImageMember:
         """The member's own answer: whether its lists show the image."""
         status, who = _text(req, "status", MEMBER["status"]), caller(req)
         with self._catalog.begin() as tx:
-            _require_shared(rights.visible_image(tx, who, image_id))
-            rights.require_may_answer(who, member)
+            image = rights.visible_image(tx, who, image_id)
+            _require_shared(image)
+            rights.require_may_answer(who, image, member)
             answered = tx.members.answer(image_id, member, status)
         answer(resp, show(answered))
 
@@ -75,7 +78,7 @@ class ImageMember:
         """Share the image with the project no longer: 204."""
         no_body(req)
         with self._catalog.begin() as tx:
-            _require_shared(rights.image_to_change(tx, caller(req), image_id))
+            _require_shared(rights.image_to_change(tx, caller(req), image_id, "delete_member"))
             tx.members.remove(image_id, member)
         resp.status = falcon.HTTP_204
 

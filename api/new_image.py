@@ -37,8 +37,7 @@ class NewImageReader:
         base.setdefault("owner", who.project)
         base["tags"] = tuple(dict.fromkeys(body.get("tags", ())))
         new = NewImage(**base, properties={name: body[name] for name in body if name not in _WRITABLE})
-        rights.require_owner(who, new.owner)
-        rights.require_may_show(who, new.visibility)
+        rights.require_may_add(who, new)
         require_few(new.properties, "properties", self._options.property_quota)
         require_few(new.tags, "tags", self._options.tag_quota)
         return new

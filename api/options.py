@@ -9,6 +9,9 @@ Network = IPv4Network | IPv6Network
 AUTH_STRATEGIES = ("none", "http_basic", "keystone")
 """Who may ask: everybody as the administrator; the users of a file; who has a token of Keystone's."""
 
+PROTECTION_FORMATS = ("roles", "policies")
+"""What a file that protects properties names: roles, or rules of the policy."""
+
 
 @dataclass(frozen=True, slots=True)
 class CorsOptions:
@@ -52,12 +55,17 @@ class ApiOptions:
 
     `default_project` and `default_user` are everybody with `auth_strategy = none`; the project is also that of users
     whose line names none. `configuration` is all that was read, as oslo.config has it: OpenStack's libraries find their
-    own sections in it. Who of `trusted_proxies` (CIDR) connects is believed what it says of the client's URL.
+    own sections in it. `policy_file` and `property_protection_file` are paths; without them the defaults of this
+    service hold, and no property is protected. Who of `trusted_proxies` (CIDR) connects is
+    believed what it says of the client's URL.
     """
 
     auth_strategy: str = "none"
     http_basic_auth_user_file: str = ""
     allow_anonymous_access: bool = False
+    policy_file: str = ""
+    property_protection_file: str = ""
+    property_protection_rule_format: str = PROTECTION_FORMATS[0]
     configuration: Any = field(default=None, repr=False, compare=False)
     trusted_proxies: tuple[str, ...] = ()
     cors: CorsOptions = CorsOptions()

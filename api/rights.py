@@ -1,16 +1,27 @@
-"""Who may do what with an image (http-api §14): the one place that decides.
+"""Who may do what with an image (http-api §14): the one place that asks the rules, and that says no.
 
 What the caller may not see does not exist for it: 404. What it may see but not touch is 403 (§14.3).
 """
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import falcon
 
 from api.context import Context
 from catalog.catalog import Tx
-from catalog.images import ImageRecord
+from catalog.errors import no_image
+from catalog.images import ImageRecord, NewImage
 from catalog.members import Member
 from catalog.tasks import TaskRecord
 from catalog.visibility import Viewer
+
+_VISIBILITIES: Mapping[str, str] = {"public": "publicize_image", "community": "communitize_image"}
+"""What takes a rule of its own to make of an image."""
+
+_BY_SERVICES = frozenset({"add_image_location", "fetch_image_location"})
+"""What services ask for on behalf of users: the roles of both count (§1.2)."""
 
 
 def viewer(who: Context) -> Viewer:
@@ -20,74 +31,62 @@ def viewer(who: Context) -> Viewer:
 
 def visible_image(tx: Tx, who: Context, image_id: str) -> ImageRecord:
     """The image, if `who` may see it (§14.1). Raises `NotFound`, in the same words as for one that does not exist."""
-    return tx.images.get(image_id, viewer(who))
+    return image_for(tx, who, image_id, "get_image")
 
 
-def image_to_change(tx: Tx, who: Context, image_id: str) -> ImageRecord:
-    """The image, locked until the transaction ends, if `who` may change it. Raises as `require_may_modify`."""
-    image = tx.images.get_to_change(image_id, viewer(who))
-    require_may_modify(who, image)
+def image_for(tx: Tx, who: Context, image_id: str, rule: str) -> ImageRecord:
+    """The image, if the rule lets `who` do with it what it asks for. Raises as `require`."""
+    image = tx.images.get(image_id, viewer(who))
+    require(who, rule, image)
     return image
 
 
-def require_may_modify(who: Context, image: ImageRecord) -> None:
-    """Raise a 403 unless `who` may change or delete an image that it sees: its owner or an administrator."""
-    if not may_modify(who, image):
-        raise falcon.HTTPForbidden(description=f"Image {image.id} is not yours to change.")
+def image_to_change(tx: Tx, who: Context, image_id: str, rule: str = "modify_image") -> ImageRecord:
+    """The image, locked until the transaction ends, if the rule lets `who` change it. Raises as `require`."""
+    image = tx.images.get_to_change(image_id, viewer(who))
+    require(who, rule, image)
+    return image
 
 
-def may_modify(who: Context, image: ImageRecord) -> bool:
-    """Whether `who` may change an image that it sees."""
-    return who.is_admin or _owns(who, image)
+def require(who: Context, rule: str, image: ImageRecord) -> None:
+    """Raise a 403 unless the rule lets `who` do with the image what it is about; a 404 if it may not even see it."""
+    if may(who, rule, image):
+        return
+    if rule == "get_image" or not may(who, "get_image", image):
+        raise no_image(image.id)
+    raise _forbidden(rule, f"image {image.id}")
 
 
-def require_may_upload(who: Context, image: ImageRecord) -> None:
-    """Raise a 403 unless `who` may send the data of an image that it sees."""
-    require_may_modify(who, image)
+def may(who: Context, rule: str, image: ImageRecord) -> bool:
+    """Whether the rule lets `who` do with the image, one that its `viewer` sees, what it is about."""
+    return _allows(who, rule, _ImageTarget(image, who))
 
 
-def require_may_add_location(who: Context, image: ImageRecord) -> None:
-    """Raise a 403 unless `who` may say where the data of an image that it sees is: its owner, or a service."""
-    if not (_serves(who) or may_modify(who, image)):
-        raise falcon.HTTPForbidden(description=f"Image {image.id} is not yours to change.")
+def require_rule(who: Context, rule: str) -> None:
+    """Raise a 403 unless the rule lets `who` do what it is about, which is nothing that belongs to a project."""
+    if not _allows(who, rule, {"project_id": who.project}):
+        raise _forbidden(rule)
 
 
-def may_name_any_location(who: Context) -> bool:
-    """Whether `who` may register what is in any store; others only what is on the web anyway."""
-    return _serves(who)
+def require_may_add(who: Context, new: NewImage) -> None:
+    """Raise a 403 unless `who` may make this image."""
+    target = {"project_id": who.project, "owner": new.owner, "visibility": new.visibility}
+    if not _allows(who, "add_image", target):
+        if new.owner != who.project:
+            raise falcon.HTTPForbidden(description="'owner' must be your own project.")
+        raise _forbidden("add_image")
+    rule = _VISIBILITIES.get(new.visibility)
+    if rule is not None and not _allows(who, rule, target | {"project_id": new.owner}):
+        raise _forbidden(rule, f"'visibility' {new.visibility}")
+    for name in new.properties:
+        require_property(who, "create", name)
 
 
-def require_may_see_locations(who: Context) -> None:
-    """Raise a 403 unless `who` may know where the data of an image that it sees is."""
-    if not _serves(who):
-        raise falcon.HTTPForbidden(description="Where the data of an image is, is told to services only.")
-
-
-def require_may_see_store_details(who: Context) -> None:
-    """Raise a 403 unless `who` may know how the stores are set up."""
-    if not _serves(who):
-        raise falcon.HTTPForbidden(description="The details of stores are for administrators.")
-
-
-def require_may_import(who: Context, image: ImageRecord, rule: str) -> None:
-    """Raise a 403 unless `who` may import into the image by a method of this `Flow.rule` (bug 1884587: that is said
-    before the import is accepted). Copying is for administrators, into images of other projects too.
-    """
-    if rule == "copy_image" and not who.is_admin:
-        raise falcon.HTTPForbidden(description=f"To copy image {image.id} is for administrators.")
-    require_may_modify(who, image)
-
-
-def require_may_remove_location(who: Context) -> None:
-    """Raise a 403 unless `who` may delete an image's data from one store."""
-    if not who.is_admin:
-        raise falcon.HTTPForbidden(description="Deleting an image from a store is for administrators.")
-
-
-def require_owner(who: Context, owner: str | None) -> None:
-    """Raise a 403 unless `who` may make an image that belongs to `owner`."""
-    if not who.is_admin and owner != who.project:
-        raise falcon.HTTPForbidden(description="'owner' must be your own project.")
+def require_may_show(who: Context, image: ImageRecord, visibility: str) -> None:
+    """Raise a 403 unless `who` may give the image this visibility."""
+    rule = _VISIBILITIES.get(visibility)
+    if rule is not None and not may(who, rule, image):
+        raise _forbidden(rule, f"'visibility' {visibility}")
 
 
 def require_may_give_away(who: Context) -> None:
@@ -96,10 +95,51 @@ def require_may_give_away(who: Context) -> None:
         raise falcon.HTTPForbidden(description="'owner' of an image is changed by administrators only.")
 
 
-def require_may_show(who: Context, visibility: str) -> None:
-    """Raise a 403 unless `who` may give an image of its own this visibility."""
-    if visibility == "public" and not who.is_admin:
-        raise falcon.HTTPForbidden(description="'visibility' public is for administrators.")
+def listed(who: Context, images: list[ImageRecord]) -> list[ImageRecord]:
+    """Those of a list's images that `who` may get, as it sees them."""
+    # With its default, a reader may get whatever its lists have, and an administrator everything.
+    settled = "admin" in who.roles or ("reader" in who.roles and not who.is_admin)
+    if not (settled and who.rules.is_default("get_image")):
+        images = [image for image in images if may(who, "get_image", image)]
+    return [as_seen(who, image) for image in images] if who.rules.protections else images
+
+
+def may_name_any_location(who: Context) -> bool:
+    """Whether `who` may register what is in any store, as administrators and services, also on a user's behalf; others
+    only what is on the web anyway (§12).
+    """
+    return who.is_admin or "service" in who.roles | who.service_roles
+
+
+# -- properties that are protected (§14.5)
+
+
+def as_seen(who: Context, image: ImageRecord) -> ImageRecord:
+    """The image without the properties that `who` may not read."""
+    if not (who.rules.protections and image.properties):
+        return image
+    seen = {name: value for name, value in image.properties.items() if may_with_property(who, "read", name)}
+    return replace(image, properties=seen)
+
+
+def require_property(who: Context, operation: str, name: str) -> None:
+    """Raise a 403 unless `who` may create, update or delete the property."""
+    if not may_with_property(who, operation, name):
+        raise falcon.HTTPForbidden(description=f"Property {name!r} is protected: you may not {operation} it.")
+
+
+def may_with_property(who: Context, operation: str, name: str) -> bool:
+    """Whether `who` may do the operation (of `api.protections.OPERATIONS`) to the property."""
+    protections = who.rules.protections
+    if not protections:
+        return True
+    if not protections.by_policies:
+        return protections.permit(operation, name, (who.roles | who.service_roles).__contains__)
+    values = _credentials(who, with_service=True)
+    return protections.permit(operation, name, lambda rule: who.rules.allows(rule, {}, values))
+
+
+# -- tasks and members, which are shown to whom they concern
 
 
 def may_see_task(who: Context, task: TaskRecord) -> bool:
@@ -107,29 +147,76 @@ def may_see_task(who: Context, task: TaskRecord) -> bool:
     return who.is_admin or (who.project is not None and task.owner == who.project)
 
 
-def require_tasks_access(who: Context) -> None:
-    """Raise a 403 unless `who` may use the tasks API, which shows those of every project."""
-    if not who.is_admin:
-        raise falcon.HTTPForbidden(
-            description="The tasks API is for administrators; an image's tasks are told with it."
-        )
-
-
 def may_see_member(who: Context, image: ImageRecord, member: Member) -> bool:
     """Whether a member of an image is shown to `who`: to the image's owner all, to a member itself."""
-    return may_modify(who, image) or member.member == who.project
+    return who.is_admin or _owns(who, image) or member.member == who.project
 
 
-def require_may_answer(who: Context, member: str) -> None:
+def require_may_answer(who: Context, image: ImageRecord, member: str) -> None:
     """Raise a 403 unless `who` may answer for the project `member`; the owner of the image may not."""
+    require(who, "modify_member", image)
     if not (who.is_admin or who.project == member):
         raise falcon.HTTPForbidden(description=f"Whether {member} accepts the image is for itself to say.")
 
 
-def _serves(who: Context) -> bool:
-    """Whether an administrator or another service asks, for itself or on a user's behalf."""
-    return who.is_admin or "service" in who.roles | who.service_roles
+class _ImageTarget(dict[str, Any]):
+    """An image under the names that rules know, filled in as they ask; what has no value is not there.
+
+    So nobody without a project counts as the owner of an image without one.
+    """
+
+    __slots__ = ("_image", "_who")
+
+    def __init__(self, image: ImageRecord, who: Context) -> None:
+        super().__init__()
+        self._image = image
+        self._who = who
+
+    def __missing__(self, name: str) -> Any:
+        value = self._value(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def _value(self, name: str) -> Any:
+        image = self._image
+        if name in ("project_id", "owner", "tenant"):
+            return image.owner
+        if name == "member_id":
+            return _invited(self._who, image)
+        if name == "image_id":
+            return image.id
+        return getattr(image, name) if name in _ATTRIBUTES else image.properties.get(name)
+
+
+_ATTRIBUTES = frozenset(ImageRecord.__dataclass_fields__) - {"properties", "locations"}
+
+
+def _invited(who: Context, image: ImageRecord) -> str | None:
+    """The project that the image is shared with, if it is that of `who`: who sees a shared image of others is a member
+    of it, whatever its answer was (§14.1).
+    """
+    others = image.visibility == "shared" and image.owner is not None and not _owns(who, image)
+    return who.project if others and not who.is_admin else None
 
 
 def _owns(who: Context, image: ImageRecord) -> bool:
     return who.project is not None and image.owner == who.project
+
+
+def _allows(who: Context, rule: str, target: Mapping[str, Any]) -> bool:
+    return who.rules.allows(rule, target, _credentials(who, with_service=rule in _BY_SERVICES))
+
+
+def _credentials(who: Context, *, with_service: bool) -> Mapping[str, Any]:
+    values = who.to_policy_values()
+    if with_service and who.service_roles:
+        values["roles"] = sorted(who.roles | who.service_roles)
+    return values
+
+
+def _forbidden(rule: str, what: str = "") -> falcon.HTTPForbidden:
+    """The refusal by a rule; its name is what an operator is asked about."""
+    return falcon.HTTPForbidden(
+        description=f"You may not do this{f' with {what}' if what else ''} (policy rule {rule})."
+    )

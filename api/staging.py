@@ -25,8 +25,7 @@ class Stage:
         size = require_data(req)
         who = caller(req)
         with self._runtime.catalog.read() as tx:
-            image = rights.visible_image(tx, who, image_id)
-        rights.require_may_modify(who, image)
+            image = rights.image_for(tx, who, image_id, "modify_image")
         require_within(self._runtime, image.owner, staged=size or 0, uploading=1)
         cap = largest(self._runtime, image.owner, place="staged")
         body = data_of(req, size, patience=self._runtime.lease.stall_timeout)

@@ -26,8 +26,8 @@ class StoreImage:
         self._runtime.stores.get(store)
         who = caller(req)
         with self._runtime.catalog.read() as tx:
-            image = rights.visible_image(tx, who, image_id)
-        rights.require_may_remove_location(who)
+            image = rights.image_for(tx, who, image_id, "get_image_location")
+        rights.require(who, "delete_image_location", image)
         settled(self._runtime, image)
         try:
             remove(self._runtime, image_id, store)

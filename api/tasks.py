@@ -53,9 +53,10 @@ class Tasks:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """A page of tasks, the newest first unless something else is asked for."""
         no_body(req)
-        rights.require_tasks_access(caller(req))
+        who = caller(req)
+        rights.require_rule(who, "tasks_api_access")
         parameters = parameters_of(req.query_string)
-        query = task_query(parameters, self._options)
+        query = task_query(parameters, self._options, who)
         with self._catalog.read() as tx:
             page = tx.tasks.page(query)
         shown = [_short(task) for task in page]
@@ -65,7 +66,7 @@ class Tasks:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Make an image and import into it, the old way: 201 with the task."""
         who = caller(req)
-        rights.require_tasks_access(who)
+        rights.require_rule(who, "tasks_api_access")
         new, request = self._reader.read(read_object(req), who)
         require_within(self._runtime, new.owner, images=1)
         with self._catalog.begin() as tx:
@@ -93,9 +94,10 @@ class Task:
     def on_get(self, req: falcon.Request, resp: falcon.Response, task_id: str) -> None:
         """One task, with all there is to tell."""
         no_body(req)
-        rights.require_tasks_access(caller(req))
+        who = caller(req)
+        rights.require_rule(who, "tasks_api_access")
         with self._catalog.read() as tx:
-            found = tx.tasks.page(TaskQuery(limit=1, equal={"id": task_id}))
+            found = tx.tasks.page(TaskQuery(limit=1, equal={"id": task_id}, viewer=rights.viewer(who)))
         if not found:
             raise NotFound(f"No task found with ID {task_id}")
         answer(resp, _full(found[0]))

@@ -4,10 +4,7 @@ The first two fields are what `htpasswd -B` writes (bcrypt). A user without a pr
 project, one without roles is a `member`. Blank lines and those that begin with `#` are left alone.
 """
 
-import logging
-import os
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +12,7 @@ from pathlib import Path
 import bcrypt
 
 from api.context import implied, role_names
-
-log = logging.getLogger(__name__)
+from api.files import Watched, text_of
 
 LONGEST_PASSWORD = 72
 """Bytes that bcrypt takes. Programs that silently cut what is longer make other passwords of it."""
@@ -87,55 +83,20 @@ def entry(name: str, password: str, project: str = "", roles: tuple[str, ...] = 
 
 
 class UsersFile:
-    """The users as the file has them now: it is read again whenever it has changed.
-
-    What is wrong with it is refused at the start. Later it is told in the log, and the users stay as they were: an
-    administrator's slip locks nobody out and lets nobody in.
-    """
+    """The users as the file has them now: it is read again whenever it has changed."""
 
     def __init__(self, path: str, default_project: str) -> None:
         """Raises `BadUsers`."""
-        self._path = Path(path)
         self._default_project = default_project
-        self._guard = threading.Lock()
-        self._stamp = self._look()
-        self._users = self._read()
+        self._file = Watched(path, self._read)
 
     def users(self) -> Mapping[str, User]:
         """Every user by name."""
-        if self._look() != self._stamp:
-            with self._guard:
-                self._refresh()
-        return self._users
+        return self._file.now()
 
-    def _refresh(self) -> None:
-        stamp = self._look()
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
-        try:
-            self._users = self._read()
-        except BadUsers as error:
-            log.error("%s; the users stay as they were", error)
-        else:
-            log.info("%s: %d users from now on", self._path, len(self._users))
-
-    def _look(self) -> tuple[int, ...]:
-        """What tells one state of the file from another."""
-        try:
-            found = os.stat(self._path)  # noqa: PTH116 - asked at every request; a Path costs more than the call
-        except OSError:
-            return ()
-        return (found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns)
-
-    def _read(self) -> dict[str, User]:
-        try:
-            text = self._path.read_text()
-        except OSError as error:
-            raise BadUsers(f"the file of users {self._path} cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise BadUsers(f"the file of users {self._path} is not UTF-8") from error
+    def _read(self, path: Path) -> dict[str, User]:
+        text = text_of(path, "the file of users", BadUsers)
         try:
             return parse(text, self._default_project)
         except ValueError as error:
-            raise BadUsers(f"the file of users {self._path}, {error}") from None
+            raise BadUsers(f"the file of users {path}, {error}") from None

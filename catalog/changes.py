@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, insert, update
 
 from catalog import tables as t
 from catalog.engine import Database
-from catalog.errors import NotFound
+from catalog.errors import no_image
 
 CHANGEABLE = frozenset(
     "name owner visibility protected os_hidden container_format disk_format min_disk min_ram".split()
@@ -46,7 +46,7 @@ def write(connection: Connection, database: Database, image_id: str, change: Ima
         .values(**change.columns, updated_at=database.now())
     )
     if not touched.rowcount:
-        raise NotFound(f"No image found with ID {image_id}")
+        raise no_image(image_id)
     prop, tag = t.image_properties.c, t.image_tags.c
     gone = [*change.removed, *change.properties]
     if gone:

@@ -16,6 +16,11 @@ class NotFound(CatalogError):
     code = "not_found"
 
 
+def no_image(image_id: str) -> NotFound:
+    """There is none, or it is deleted, or who asks may not see it: nobody can tell which."""
+    return NotFound(f"No image found with ID {image_id}")
+
+
 class Duplicate(CatalogError):
     """The id is taken, also by a deleted image."""
 

@@ -20,7 +20,7 @@ from catalog.leases import Claim
 from catalog.lock import ImportLock
 from catalog.objects import UNCLAIMED, discard
 from catalog.records import IMPORTING
-from catalog.tasks import waiting_phase
+from catalog.tasks import WAITING
 from catalog.uploads import Uploads
 
 
@@ -296,7 +296,7 @@ class Fenced:
             .values(
                 attempt=self._claim.attempt - 1,
                 sent_at=None,
-                phase=waiting_phase(t.tasks.c.host),
+                phase=WAITING,
                 updated_at=self._database.now(),
             )
         )

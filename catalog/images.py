@@ -12,7 +12,7 @@ from catalog import changes
 from catalog import tables as t
 from catalog.changes import ImageChange
 from catalog.engine import Database, broken_rule
-from catalog.errors import Conflict, Duplicate, NotFound, Protected
+from catalog.errors import Conflict, Duplicate, Protected, no_image
 from catalog.listing import ImageQuery, page_of
 from catalog.objects import discard
 from catalog.records import ImageRecord as ImageRecord
@@ -52,7 +52,7 @@ class Images:
         asked = {"image_id": image_id, "project": viewer.project}
         row = self._connection.execute(_one(viewer.sees_all), asked).first()
         if row is None:
-            raise NotFound(f"No image found with ID {image_id}")
+            raise no_image(image_id)
         return record(row)
 
     def get_to_change(self, image_id: str, viewer: Viewer = EVERYTHING) -> ImageRecord:
@@ -155,7 +155,7 @@ class Images:
             .returning(image.protected)
         ).first()
         if deleted is None:
-            raise NotFound(f"No image found with ID {image_id}")
+            raise no_image(image_id)
         if deleted.protected:
             # The transaction that raises is rolled back.
             raise Protected(f"Image {image_id} is protected and cannot be deleted.")

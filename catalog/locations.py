@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, sel
 
 from catalog import tables as t
 from catalog.engine import Database
-from catalog.errors import Conflict, LastLocation, LockHeld, NotFound
+from catalog.errors import Conflict, LastLocation, LockHeld, NotFound, no_image
 from catalog.images import Location
 from catalog.objects import discard
 
@@ -71,7 +71,7 @@ def _withdrawable(connection: Connection, database: Database, image_id: str, sto
         .returning(image.status)
     ).scalar()
     if status is None:
-        raise NotFound(f"No image found with ID {image_id}")
+        raise no_image(image_id)
     if status != "active":
         raise Conflict(f"Image {image_id} is in status {status}, not active: its data is not taken from a store.")
     places = connection.execute(select(t.locations).where(place.image_id == image_id).order_by(place.created_at)).all()

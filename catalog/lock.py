@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, tru
 
 from catalog import tables as t
 from catalog.engine import SECOND, Database, isoformat
-from catalog.errors import LockHeld, NotFound, Preempted
+from catalog.errors import LockHeld, Preempted, no_image
 from catalog.leases import Claim, DatabaseLeaseKeeper, LeaseKeeper, held_by, lost, require_held
 from catalog.tasks import LIVE
 
@@ -59,7 +59,7 @@ class ImportLock:
             .with_for_update()
         ).first()
         if row is None:
-            raise NotFound(f"No image found with ID {image_id}")
+            raise no_image(image_id)
         if row.os_glance_import_task is None:
             return None
         # Asked only now that the row is ours: whoever moves a task on has it locked (see `hold`).

@@ -10,12 +10,8 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
-    Text,
     and_,
-    cast,
-    func,
     insert,
-    literal,
     or_,
     select,
     update,
@@ -27,6 +23,9 @@ from catalog.errors import NotFound
 from catalog.task_listing import TaskQuery, remembered, task_page_of
 
 LIVE = ("pending", "processing")
+
+WAITING = "waiting for a worker"
+"""The phase of a task that nobody works on. On which host, if only one will do, is for administrators to know."""
 
 RARELY = 900
 """Seconds between messages for a task that has waited for hours: a broker keeps each until somebody takes it."""
@@ -153,7 +152,7 @@ class Tasks:
                 message="",
                 all_stores_must_succeed=new.all_stores_must_succeed,
                 cancel_requested=False,
-                phase=waiting_phase(cast(new.host, Text)),
+                phase=WAITING,
                 bytes_done=0,
                 attempt=0,
                 sent_at=now,
@@ -332,12 +331,6 @@ def call_off(connection: Connection, which: ColumnElement[bool]) -> int:
         .values(cancel_requested=True, next_attempt_at=None, sent_at=None)
     )
     return asked.rowcount
-
-
-def waiting_phase(host: ColumnElement[str | None]) -> ColumnElement[str]:
-    """What a task does that nobody works on, for people; `host` names the only one whose workers can."""
-    waiting = "waiting for a worker"
-    return func.coalesce(literal(f"{waiting} on host ").concat(host), waiting)
 
 
 def _record(row: Row[Any], targets: tuple[Target, ...]) -> TaskRecord:

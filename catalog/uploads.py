@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
 from catalog import tables as t
 from catalog.engine import Database
-from catalog.errors import Conflict, NotFound, UploadOver
+from catalog.errors import Conflict, NotFound, UploadOver, no_image
 from catalog.facts import DataFacts, activate
 from catalog.objects import UNCLAIMED, discard
 from catalog.tasks import LIVE
@@ -215,7 +215,7 @@ class Uploads:
             select(t.images.c.status).where(t.images.c.id == image_id, t.images.c.status != "deleted")
         ).scalar()
         if status is None:
-            return NotFound(f"No image found with ID {image_id}")
+            return no_image(image_id)
         if status not in RECEIVING:
             return Conflict(f"Image {image_id} is in status {status}, not queued: it takes no data.")
         if self.staged(image_id):

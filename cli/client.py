@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 import requests
 
 from cli.address import DEFAULT_URL, is_loopback
-from cli.errors import Answered, ClientError, NoAnswer
+from cli.errors import Answered, ClientError, NoAnswer, Refused
 
 CHUNK = 1 << 20
 
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 class Client:
-    """The service at `url`, with or without `/v2` at its end. Raises `ClientError` only.
+    """The service at `url`, with or without `/v2` at its end. Raises `ClientError`, and `Refused` for no such address.
 
     `http://user:password@host` is how a service with passwords is asked, `token` what one with a Keystone wants. The
     password is not in `url` afterwards, so that nothing shows it.
@@ -28,8 +28,9 @@ class Client:
     def __init__(self, url: str, *, token: str = "", timeout: float = 30.0) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https"):
-            raise ClientError(f"{url} is no address of a service; it looks like http://127.0.0.1:9292")
+            raise Refused(f"{url} is no address of a service; it looks like http://127.0.0.1:9292")
         self.url = _base(url)
+        self._shown = _shown(url)
         self._timeout = timeout
         self._session = requests.Session()
         if parts.username is not None:
@@ -45,9 +46,9 @@ class Client:
         self._session.headers["Accept"] = "application/json"
 
     def typed(self, command: str) -> str:
-        """What to type for a client command to the same service, in the same environment."""
-        unsaid = _base(os.environ.get("TRANSHIP_URL") or DEFAULT_URL)
-        where = "" if self.url == unsaid else f" --url {self.url}"
+        """What to type for a client command to the same service, in the same environment; `…` stands for a password."""
+        unsaid = _shown(os.environ.get("TRANSHIP_URL") or DEFAULT_URL)
+        where = "" if self._shown == unsaid else f" --url {self._shown}"
         return f"tranship {command}{where}"
 
     def close(self) -> None:
@@ -168,6 +169,12 @@ def _base(url: str) -> str:
     """The address without the version, and without user and password."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/").removesuffix("/v2")
+
+
+def _shown(url: str) -> str:
+    """The address without the version, with the user, and with `…` for the password."""
+    user, base = urlsplit(url).username, _base(url)
+    return base if user is None else base.replace("://", f"://{user}:…@", 1)
 
 
 def _image(image_id: str) -> str:

@@ -164,8 +164,10 @@ def list_(service: str, name: str | None, status: str | None, limit: int, as_jso
     """List images, newest first."""
     from cli import show
 
-    found = list(_client(service).images(limit, name=name, status=status))
-    _print(found, as_json, show.images)
+    found = list(_client(service).images(limit + 1, name=name, status=status))
+    _print(found[:limit], as_json, show.images)
+    if len(found) > limit:
+        click.echo(f"There are more than these {limit}; --limit shows them.", err=True)
 
 
 @click.command()

@@ -1,6 +1,7 @@
 """`tranship import`, `copy` and `watch`: from the command line to the last word on an import."""
 
 import os
+import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from cli import words
 from cli.client import Client, Json
-from cli.errors import ClientError, NoAnswer
+from cli.errors import ClientError, NoAnswer, Refused
 from cli.origins import Data, Local, Origin, is_address
 from cli.progress import shown_on
 from cli.uploading import upload
@@ -19,6 +20,9 @@ from cli.watch import Snapshot, watch
 
 SUCCESS, FAILURE, INTERRUPTED = 0, 1, 3
 """Exit statuses of watching. Interrupted: the import goes on, only nobody looks any more."""
+
+_CHECKSUM = re.compile(r"\w+:.*")
+"""An algorithm and a value, which the service knows how to judge; no path that anybody meant looks like that."""
 
 _COMPRESSION = (".gz", ".zst", ".xz", ".bz2")
 _FORMATS = {".qcow2": "qcow2", ".iso": "iso", ".vmdk": "vmdk", ".vhd": "vhd", ".vhdx": "vhdx", ".vdi": "vdi"}
@@ -88,6 +92,8 @@ def start(client: Client, wanted: Wanted, out: Console) -> str:
     `UploadKept`, any other `ClientError`, and `Refused` before the service is asked for anything.
     """
     with wanted.origin.opened() as data:
+        if data is not None:
+            _foresee(client, wanted)
         if wanted.image_id is not None:
             _bring(client, wanted.image_id, wanted, data, out)
             return wanted.image_id
@@ -99,6 +105,19 @@ def start(client: Client, wanted: Wanted, out: Console) -> str:
                 failure.add_note(f"The empty image {image_id} is left behind.")
             raise
     return image_id
+
+
+def _foresee(client: Client, wanted: Wanted) -> None:
+    """What would be refused after an upload, which may take hours, is refused before it."""
+    checksum, stores = wanted.checksum, wanted.targets.stores
+    if checksum is not None and not (_CHECKSUM.fullmatch(checksum) or is_address(checksum)):
+        raise Refused(f"{checksum} is no checksum, which looks like sha256:9f86…, or is where one is, https://…")
+    if not stores:
+        return
+    known = [store["id"] for store in client.stores()]
+    for name in stores:
+        if name not in known:
+            raise ClientError(f"{client.url} has no store {name}; there are: {', '.join(known)}")
 
 
 def _bring(client: Client, image_id: str, wanted: Wanted, data: Data | None, out: Console) -> None:

@@ -1,6 +1,7 @@
 """The socket of the service: opened here, so that a taken port is one sentence, and port 0 gets a number."""
 
 import http.client
+import os
 import socket
 import sys
 import time
@@ -20,7 +21,12 @@ def listen(host: str, port: int) -> socket.socket:
         both = host == "::" and socket.has_dualstack_ipv6()
         return socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
-        raise Refused(f"cannot listen on {url(host, port)}: {error.strerror}") from error
+        raise Refused(f"cannot listen on {url(host, port)}: {_words(error)}") from error
+
+
+def _words(error: OSError) -> str:
+    """The system's words; Python adds the address to them once more, and the resolver's errors have other numbers."""
+    return str(error.strerror) if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
 
 
 def announce(host: str, port: int) -> None:

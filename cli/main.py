@@ -134,6 +134,20 @@ def user_add(config_files: tuple[str, ...], name: str, file: str | None, project
     users.add(name, file, config_files, project, roles)
 
 
+@cli.group()
+def policy() -> None:
+    """Look at the rules that decide who may do what."""
+
+
+@policy.command("list")
+@_config_files
+def policy_list(config_files: tuple[str, ...]) -> None:
+    """Print the rules in effect: the defaults, and what [oslo_policy] policy_file says instead of some of them."""
+    from cli import policy as rules
+
+    rules.list_rules(config_files)
+
+
 commands.add_to(cli)
 
 

@@ -21,13 +21,13 @@ def serve(config_files: Files, log_level: str, host: str | None, port: int | Non
     log_to_stderr(log_level)
     given: list[tuple[str, str, Any]] = [("DEFAULT", "bind_host", host), ("DEFAULT", "bind_port", port)]
     settings = read_settings(config_files, data=data, overrides=[option for option in given if option[2] is not None])
+    check_callers(settings)
     make_data_directory(settings)
     # A server's database is somebody's decision, a file under DIR is not.
     checked = check(settings, create=settings.database_url.startswith("sqlite"))
     if checked.made:
         log.info("made the database %s", checked.database)
     _say_who_reads_staging(settings)
-    check_callers(settings)
     from cli.serve import EmbeddedService
 
     EmbeddedService(settings, _listen(settings)).run()
@@ -39,9 +39,9 @@ def api(config_files: Files, log_level: str) -> None:
     settings = read_settings(config_files)
     if not settings.broker.eager:
         _refuse_memory(settings, "`tranship serve` runs the worker in the same process")
+    check_callers(settings)
     check(settings)
     _say_who_reads_staging(settings)
-    check_callers(settings)
     from cli.serve import Service
 
     Service(settings, _listen(settings)).run()

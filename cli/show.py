@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -10,6 +10,9 @@ from rich.text import Text
 
 from cli import words
 from cli.client import Json
+
+if TYPE_CHECKING:
+    from api.policy import RuleInEffect
 
 WIDE = 200
 """Columns for an output that is no terminal: whoever reads it can cut by himself."""
@@ -20,7 +23,7 @@ _FIRST = (
 ).split()
 _LINKS = ("self", "file", "schema")
 _SIZES = ("size", "virtual_size")
-_FOLDED = ("name", "stores", "message", "reason", "description")
+_FOLDED = ("name", "stores", "message", "reason", "description", "check")
 _ENDS = ("success", "failure")
 
 _COLOURS = {
@@ -67,7 +70,7 @@ def images(to: Console, shown: Iterable[Json]) -> None:
 
 def tasks(to: Console, shown: Sequence[Json]) -> None:
     """One line for each task."""
-    table = _table(to, "asked for", "took", "status", "message")
+    table = _table(to, "asked for (UTC)", "took", "status", "message")
     for found in shown:
         ended = found["updated_at"] if found["status"] in _ENDS else None
         table.add_row(*_times(found["created_at"], ended), _coloured(found["status"]), found["message"])
@@ -81,7 +84,7 @@ def attempts(to: Console, shown: Json) -> None:
         table.add_row(store["store"], _coloured(store["state"]), words.size(store["bytes_done"]), store["reason"])
     _print(to, table)
     to.print()
-    table = _table(to, "began", "took", "step", "attempt", "outcome", "message")
+    table = _table(to, "began (UTC)", "took", "step", "attempt", "outcome", "message")
     for found in shown["attempts"]:
         times = _times(found["started_at"], found["ended_at"])
         outcome = found["outcome"].replace("_", " ")
@@ -95,6 +98,14 @@ def stores(to: Console, shown: Sequence[Json]) -> None:
     for found in shown:
         marks = ["yes" if found.get(name) == "true" else "" for name in ("default", "read-only")]
         table.add_row(found["id"], *marks, found.get("description", ""))
+    _print(to, table)
+
+
+def rules(to: Console, shown: Iterable["RuleInEffect"]) -> None:
+    """One line for each rule of the policy."""
+    table = _table(to, "rule", "from", "check")
+    for found in shown:
+        table.add_row(found.name, "file" if found.overridden else "default", Text(found.check))
     _print(to, table)
 
 

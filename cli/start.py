@@ -71,11 +71,13 @@ def check(settings: Settings, *, create: bool = False) -> Checked:
 
 
 def check_callers(settings: Settings) -> None:
-    """See whether it can be told who asks, before there is a socket to ask at. Raises `Refused`."""
+    """See whether it can be told who asks, and what they may, before there is a socket to ask at. Raises `Refused`."""
     from api.authentication import authenticator
+    from api.policy import Policy
 
     with refusing():
         authenticator(settings.api)
+        Policy(settings.api)
 
 
 @contextmanager

@@ -170,7 +170,7 @@ def locate(ctx: StepContext) -> Record:
 def finish(ctx: StepContext) -> Record:
     """Say how it went: the last word of the task, naming what failed or deserves a look."""
     facts = ctx.task.facts
-    said = [f"Copied {facts['size'] >> 20} MiB to {', '.join(sorted(facts['stored']))}."]
+    said = [f"Copied {_amount(facts['size'])} to {', '.join(sorted(facts['stored']))}."]
     if facts["expanded"]:
         said.append(f"Decompressed from {facts['expanded']}.")
     if facts.get("verified"):
@@ -178,6 +178,11 @@ def finish(ctx: StepContext) -> Record:
     said += [f"Failed: {reason}." for _, reason in sorted(facts["failed"].items())]
     said += facts["warnings"]
     return lambda _tx: {"message": " ".join(said)}
+
+
+def _amount(count: int) -> str:
+    """`28.6 MiB`, `3 MiB`; less than one are `300 bytes`."""
+    return f"{count / (1 << 20):.1f}".removesuffix(".0") + " MiB" if count >= 1 << 20 else f"{count} bytes"
 
 
 def take_back(tx: Fenced, error: Exception, code: str, message: str) -> None:

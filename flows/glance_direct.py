@@ -34,7 +34,7 @@ def _transfer(ctx: StepContext) -> Record:
     if staged is None:
         raise _gone(image)
     if staged.host not in (None, ctx.runtime.host):
-        raise StagingUnavailable(f"The staged data can be read only on host {staged.host}.")
+        raise StagingUnavailable("The staged data can be read only on the host that took it.")
     store = ctx.runtime.keeper(staged.store)
     source = StoreSource([Copy(store, staged.key)], staged.size, idle_timeout=ctx.runtime.options.store_idle_timeout)
     try:

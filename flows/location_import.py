@@ -96,7 +96,11 @@ def _finish(ctx: StepContext) -> Record:
 LOCATION_IMPORT = Flow(
     name="location-import",
     task_type="location_import",
-    steps=(Step("verify", _verify), Step("publish", _publish), Step("finish", _finish, can_be_called_off=False)),
+    steps=(
+        Step("verify", _verify, reads_source=True),
+        Step("publish", _publish),
+        Step("finish", _finish, can_be_called_off=False),
+    ),
     begins_from="queued",
     rule="add_image_location",
     admit=_admit,

@@ -9,7 +9,7 @@ from falcon import testing
 
 from api.context import Context
 from api.options import ApiOptions
-from tests.api.service import Service, runtime
+from tests.api.service import Service, a_member, runtime
 
 
 @pytest.fixture
@@ -31,6 +31,6 @@ def tenant(service: Service) -> Service:
     """The same service as members of the project `mine` see it."""
 
     def member(_req: falcon.Request, request_id: str) -> Context:
-        return Context("mine", "somebody", frozenset({"member"}), False, request_id)
+        return a_member("mine", request_id)
 
     return Service(service.runtime, service.options, member)

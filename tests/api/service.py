@@ -9,7 +9,7 @@ from pathlib import Path
 from falcon import testing
 
 from api.app import App, create_app
-from api.context import Authenticate
+from api.context import Authenticate, Context, caller_of, implied
 from api.options import ApiOptions
 from catalog.catalog import Catalog
 from catalog.engine import Database
@@ -38,6 +38,11 @@ WEIGHTS = {"fast": 10, "cheap": 0, "bulk": 0}
 
 URI = "http://example.org/disk.img"
 IMPORT = {"method": {"name": "web-download", "uri": URI}}
+
+
+def a_member(project: str, request_id: str = "req-1") -> Context:
+    """A member of the project, as Keystone knows one."""
+    return caller_of(project, "somebody", implied(frozenset({"member"})), request_id)
 
 
 class Doorbell(Dispatcher):
@@ -121,6 +126,7 @@ class Service:
         must_all: bool = True,
         begins_from: str = "queued",
         host: str | None = None,
+        owner: str | None = None,
     ) -> str:
         """Ask for an import behind the API's back; returns the task's id."""
         task_id = str(uuid.uuid4())
@@ -133,7 +139,7 @@ class Service:
                 input={"image_id": image_id},
                 source={"uri": URI},
                 all_stores_must_succeed=must_all,
-                owner=self.options.default_project,
+                owner=owner or self.options.default_project,
                 user_id="u",
                 request_id="req-1",
                 begins_from=begins_from,

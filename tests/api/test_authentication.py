@@ -134,6 +134,8 @@ def test_credentials_as_policies_know_them() -> None:
     assert who.to_policy_values() == {
         "project_id": "p",
         "user_id": "u",
+        "tenant": "p",
+        "user": "u",
         "roles": ["member", "reader"],
         "is_admin": False,
         "system_scope": "all",

@@ -32,7 +32,7 @@ from stores.errors import (
 from stores.registry import StoreRegistry
 from stores.wrappers import Call, Hook, fails, loses_answer
 from tests.api.house import NAMES, House, faulty_stores
-from tests.api.service import Service, runtime
+from tests.api.service import Service, a_member, runtime
 
 DATA = b"0123456789"
 ABSENT = "00000000-0000-4000-8000-000000000000"
@@ -153,7 +153,7 @@ TABLE = [
     Row("image unknown", nothing, 404, ABSENT),
     Row("image deleted", deleted, 404),
     Row("image unknown to a member", nothing, 404, member=True),
-    Row("not an administrator", in_two_stores, 403, "for administrators", member=True, shown=BOTH),
+    Row("not an administrator", in_two_stores, 403, "policy rule delete_image_location", member=True, shown=BOTH),
     Row("not an administrator, nor active", in_status("queued"), 403, member=True),
     Row("queued", in_status("queued"), 409, "is in status queued"),
     Row("importing", in_status("importing"), 409, "is in status importing"),
@@ -206,7 +206,7 @@ def as_member(house: House) -> House:
     """The same house as one who is no administrator sees it."""
 
     def member(_req: falcon.Request, request_id: str) -> Context:
-        return Context("default", "somebody", frozenset({"member"}), False, request_id)
+        return a_member("default", request_id)
 
     return House(house.runtime, house.options, member)
 

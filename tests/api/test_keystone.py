@@ -109,10 +109,11 @@ def test_an_administrator_of_a_project_and_of_the_system(cloud: Cloud) -> None:
 
 
 def test_who_has_no_project_looks_only(cloud: Cloud) -> None:
-    """Given a token without a scope, then it makes no image that would belong to nobody."""
+    """Given a token without a scope, which has no roles, then it makes no image that would belong to nobody."""
     token = cloud.keystone.token("west-member", PASSWORD, None)
 
-    assert cloud.context(token).read_only
+    cloud.ask(token, 403)
+    assert cloud.seen[-1].read_only
     made = cloud.service.client.simulate_post("/v2/images", json={}, headers={"X-Auth-Token": token})
     assert made.status_code == 403
 

@@ -7,7 +7,7 @@ import falcon
 import pytest
 from falcon import testing
 
-from api.context import Context
+from api.context import Context, caller_of, implied
 from api.locations import DIGITS
 from tests.api.service import Service
 
@@ -23,7 +23,8 @@ def as_who(service: Service, project: str, *roles: str, service_roles: tuple[str
     """The same service as somebody else sees it."""
 
     def somebody(_req: falcon.Request, request_id: str) -> Context:
-        return Context(project, "u", frozenset(roles), False, request_id, service_roles=frozenset(service_roles))
+        known = implied(frozenset(roles))
+        return caller_of(project, "u", known, request_id, service_roles=frozenset(service_roles))
 
     return Service(service.runtime, service.options, somebody)
 

@@ -6,15 +6,13 @@ from typing import Any
 import pytest
 from falcon import testing
 
-from api.context import Context
+from api.context import caller_of
 from api.options import ApiOptions
-from tests.api.service import Service
+from tests.api.service import Service, a_member
 
 CALLERS = {
-    "admin": Context("ops", "root", frozenset({"admin"}), True, "req-1"),
-    **{who: Context(who, "u", frozenset({"member"}), False, "req-1") for who in ("owner", "pending", "stranger")},
-    **{who: Context(who, "u", frozenset({"member"}), False, "req-1") for who in ("accepted", "rejected")},
-    "nobody": Context(None, None, frozenset(), False, "req-1"),
+    "admin": caller_of("ops", "root", frozenset({"admin"}), "req-1"),
+    **{who: a_member(who) for who in ("owner", "pending", "accepted", "rejected", "stranger")},
 }
 ANSWERS = ("pending", "accepted", "rejected")
 
@@ -85,14 +83,14 @@ NEW, YES = {"member": "new"}, {"status": "accepted"}
 @pytest.mark.parametrize(
     ("method", "path", "body", "answers"),
     [
-        ("POST", "", NEW, "admin 200, owner 200, accepted 403, stranger 404, nobody 404"),
+        ("POST", "", NEW, "admin 200, owner 200, accepted 403, stranger 404"),
         ("POST", "", {"member": "pending"}, "admin 409, owner 409, pending 403, stranger 404"),
-        ("GET", "", None, "admin 200, owner 200, rejected 200, stranger 404, nobody 404"),
-        ("GET", "/pending", None, "admin 200, owner 200, pending 200, accepted 404, stranger 404, nobody 404"),
+        ("GET", "", None, "admin 200, owner 200, rejected 200, stranger 404"),
+        ("GET", "/pending", None, "admin 200, owner 200, pending 200, accepted 404, stranger 404"),
         ("GET", "/none", None, "admin 404, owner 404, pending 404, stranger 404"),
-        ("PUT", "/pending", YES, "admin 200, pending 200, owner 403, accepted 403, stranger 404, nobody 404"),
+        ("PUT", "/pending", YES, "admin 200, pending 200, owner 403, accepted 403, stranger 404"),
         ("PUT", "/none", YES, "admin 404, owner 403, pending 403, stranger 404"),
-        ("DELETE", "/pending", None, "admin 204, owner 204, pending 403, accepted 403, stranger 404, nobody 404"),
+        ("DELETE", "/pending", None, "admin 204, owner 204, pending 403, accepted 403, stranger 404"),
         ("DELETE", "/none", None, "admin 404, owner 404, pending 403, stranger 404"),
     ],
 )

@@ -17,7 +17,7 @@ from stores.errors import StoreDenied, StoreFull, StoreUnavailable
 from stores.memory import MemoryStore
 from stores.wrappers import FaultyStore, fails
 from tests.api.sending import DATA, OCTETS, Body, put, put_chunked, raising, show
-from tests.api.service import Service, runtime
+from tests.api.service import Service, a_member, runtime
 
 CAP = 4096
 
@@ -160,7 +160,7 @@ class TestRefusedAtOnce:
         """Given members of a project, then they stage for its images; what they may not change, or see, stays."""
 
         def member(_req: falcon.Request, request_id: str) -> Context:
-            return Context("mine", "somebody", frozenset({"member"}), False, request_id)
+            return a_member("mine", request_id)
 
         image = service.image(**columns)
         assert put(Service(service.runtime, service.options, member), image).status_code == status

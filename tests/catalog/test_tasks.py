@@ -6,7 +6,7 @@ import pytest
 
 from catalog.catalog import Catalog
 from catalog.errors import NotFound
-from catalog.tasks import TaskRecord
+from catalog.tasks import WAITING, TaskRecord
 from tests.catalog.rows import entered, importing, new_image, new_task
 
 
@@ -49,20 +49,20 @@ class TestShowing:
             ("a", "pending", 0, ""),
         ]
 
-    @pytest.mark.parametrize(
-        ("host", "phase"), [(None, "waiting for a worker"), ("x.y-1", "waiting for a worker on host x.y-1")]
-    )
-    def test_waiting(self, catalog: Catalog, host: str | None, phase: str) -> None:
-        """Given a task that nobody works on, before and after an attempt, then its phase says who could."""
+    @pytest.mark.parametrize("host", [None, "x.y-1"])
+    def test_waiting(self, catalog: Catalog, host: str | None) -> None:
+        """Given a task that nobody works on, before and after an attempt, then its phase says so, and not on which
+        host: users read it.
+        """
         task = new_task(new_image(catalog), host=host)
         catalog.request_import(task)
-        assert (task_of(catalog, task.id).host, task_of(catalog, task.id).phase) == (host, phase)
+        assert (task_of(catalog, task.id).host, task_of(catalog, task.id).phase) == (host, WAITING)
         claim = entered(catalog, task.id)
         with catalog.fenced(claim) as tx:
             tx.progress("downloading", 1, None, {})
         with catalog.fenced(claim) as tx:
             tx.hand_back("going")
-        assert task_of(catalog, task.id).phase == phase
+        assert task_of(catalog, task.id).phase == WAITING
 
     def test_unknown(self, catalog: Catalog) -> None:
         """Given no such task, then asking for it says so; its image has none."""

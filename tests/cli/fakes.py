@@ -79,6 +79,7 @@ def image_answers() -> dict[str, Answer]:
     """What a service says that knows `IMAGE`, and does all it is asked for."""
     return {
         "POST /v2/images": answer(201, IMAGE),
+        "GET /v2/info/stores": answer(200, {"stores": [{"id": "a", "default": "true"}, {"id": "b"}]}),
         f"PUT {AT}/stage": (204, "text/html", b""),
         f"POST {AT}/import": (202, "text/html", b""),
         f"GET {AT}/import": answer(200, succeeded() | {"attempts": []}),

@@ -13,7 +13,7 @@ from tests.cli.fakes import AT, ID, IMAGE, FakeService, answer, failed, refusal,
 def test_a_service_without_scheme() -> None:
     """Given a host and port as address, then it is said what an address looks like."""
     result = CliRunner().invoke(cli, ["list", "--url", "127.0.0.1:9292"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "it looks like http://127.0.0.1:9292" in result.stderr
 
 
@@ -108,7 +108,15 @@ def test_list_follows_pages(service: FakeService) -> None:
     page = {"images": [IMAGE, IMAGE], "next": "/v2/more"}
     service.answers |= {"GET /v2/images": answer(200, page), "GET /v2/more": answer(200, page)}
     assert len(run(service, "list", "--limit", "3", "--status", "active").stdout.splitlines()) == 1 + 3
-    assert service.asked[0][0] == "GET /v2/images?limit=3&status=active"
+    assert service.asked[0][0] == "GET /v2/images?limit=4&status=active"
+
+
+def test_list_says_what_it_leaves_out(service: FakeService) -> None:
+    """Given more images than are shown, then that is said, on stderr; given no more, nothing is."""
+    service.answers["GET /v2/images"] = answer(200, {"images": [IMAGE] * 2})
+    cut = run(service, "list", "--limit", "1", "--json")
+    assert (len(json.loads(cut.stdout)), cut.stderr) == (1, "There are more than these 1; --limit shows them.\n")
+    assert run(service, "list", "--limit", "2").stderr == ""
 
 
 def test_tasks_and_stores(service: FakeService) -> None:

@@ -201,7 +201,8 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         ended = tranship("serve", "--data", str(tmp_path), "--port", str(port))
     assert ended.returncode == 2
-    assert f"http://127.0.0.1:{port}" in ended.stderr.splitlines()[-1]
+    said = f"tranship: cannot listen on http://127.0.0.1:{port}: Address already in use"
+    assert ended.stderr.splitlines()[-1] == said
 
 
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:

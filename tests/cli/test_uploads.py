@@ -53,8 +53,8 @@ def test_a_file(service: FakeService, disk: Path) -> None:
     """Given a file, then it is announced, uploaded and imported; the image has its name and format, stdout its id."""
     result = run(service, "import", str(disk), "--store", "a", "--allow-failure")
     assert (result.exit_code, result.stdout) == (0, f"{ID}\n")
-    assert asked(service) == ["POST /v2/images", f"PUT {AT}/stage", f"POST {AT}/import"]
-    created, sent, wanted = (body for _, body in service.asked)
+    assert asked(service) == ["GET /v2/info/stores", "POST /v2/images", f"PUT {AT}/stage", f"POST {AT}/import"]
+    created, sent, wanted = (body for _, body in service.asked[1:])
     assert created == {"name": "disk 1.qcow2", "disk_format": "qcow2", "container_format": "bare"}
     assert sent == CONTENT
     assert wanted == {"method": {"name": "glance-direct"}, "stores": ["a"], "all_stores_must_succeed": False}
@@ -134,6 +134,21 @@ def test_what_was_uploaded_before(service: FakeService) -> None:
     assert "FILE|URL" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--store", "a", "--store", "x"], 1, "has no store x; there are: a, b"),
+        (["--checksum", "./SHA256SUMS"], 2, "./SHA256SUMS is no checksum"),
+    ],
+)
+def test_a_mistake_costs_no_upload(service: FakeService, disk: Path, words: list[str], status: int, said: str) -> None:
+    """Given a store or a checksum that would be refused, then that is said before an image is made and data sent."""
+    result = run(service, "import", str(disk), *words)
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert said in result.stderr
+    assert not {"POST /v2/images", f"PUT {AT}/stage"} & set(asked(service))
+
+
 def test_a_refused_upload_leaves_no_image(service: FakeService, disk: Path) -> None:
     """Given that the service does not take the data, then the image made for it goes; one that was there stays."""
     service.answers[f"PUT {AT}/stage"] = refusal(413, "The staging area has no room for the data.")
@@ -149,11 +164,11 @@ def test_a_refused_upload_leaves_no_image(service: FakeService, disk: Path) -> N
 
 def test_a_refused_import_keeps_the_upload(service: FakeService, disk: Path) -> None:
     """Given that only the import is refused, then hours of uploading are not thrown away, and what to type is said."""
-    service.answers[f"POST {AT}/import"] = refusal(409, "Store x in 'stores' is not configured.")
-    result = run(service, "import", str(disk), "--store", "x")
+    service.answers[f"POST {AT}/import"] = refusal(409, "Store a in 'stores' is read-only.")
+    result = run(service, "import", str(disk), "--store", "a")
     assert (result.exit_code, result.stdout) == (1, "")
     said = result.stderr.splitlines()[-1]
-    assert "409 Conflict: Store x in 'stores' is not configured." in said
+    assert "409 Conflict: Store a in 'stores' is read-only." in said
     assert said.endswith(f"tranship import --image {ID}; to throw it away: tranship delete {ID}")
     assert f"DELETE {AT}" not in asked(service)
 
@@ -216,4 +231,5 @@ def test_a_file_that_changes(service: FakeService, disk: Path, monkeypatch: pyte
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == f"tranship: {disk} changed while it was read"
     assert f"POST {AT}/import" not in asked(service)
-    assert asked(service)[-1] == f"DELETE {AT}"
+    # The service may note a body that was cut short after the next request.
+    assert f"DELETE {AT}" in asked(service)

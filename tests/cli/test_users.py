@@ -119,7 +119,7 @@ def test_a_service_with_users(tmp_path: Path) -> None:
         add(users, "ann")
         client = Client(f"http://ann:sw%3A%C3%B6rdfish@{host}/v2/")
         assert client.create_image({"name": "mine"})["owner"] == "default"
-        assert client.typed("watch x") == f"tranship watch x --url http://{host}"
+        assert client.typed("watch x") == f"tranship watch x --url http://ann:…@{host}"
         with pytest.raises(Answered, match="wrong") as refused:
             Client(f"http://ann:guess@{host}").stores()
         assert "guess" not in str(refused.value)

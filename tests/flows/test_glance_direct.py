@@ -226,7 +226,7 @@ class TestAdmission:
         assert broker.hosts == ["h1"]
         elsewhere = replace(here, host="h2", staging=Staging(MemoryStore(STAGING_STORE), "h2"))
         assert not Runner(elsewhere, "w2").run(task_id, "transfer")
-        assert service.task(task_id).message.startswith("The staged data can be read only on host h1.")
+        assert service.task(task_id).message.startswith("The staged data can be read only on the host that took it.")
         assert service.look(image).status == "uploading"
         assert len(service.staged.keys()) == 1
 

@@ -64,6 +64,17 @@ def test_one_pass_into_every_store(service: Service, packed: str) -> None:
     service.assert_clean(image)
 
 
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [(0, "0 bytes"), (300, "300 bytes"), (1 << 20, "1 MiB"), ((5 << 19) + 5, "2.5 MiB"), (3 << 20, "3 MiB")],
+)
+def test_the_last_word_tells_the_size(service: Service, size: int, said: str) -> None:
+    """Given data of any size, when it is imported, then the last word tells it as people read it, never as nothing."""
+    service.origin.objects["/image"] = bytes(size)
+    task = service.task(service.ask(service.image()))
+    assert task.message.startswith(f"Copied {said} to a."), task.message
+
+
 def test_compressed_container_keeps_its_bytes(service: Service) -> None:
     """Given container_format compressed, when a gzip file is imported, then it stays as it is (§4.3)."""
     service.origin.objects["/image"] = PACKED["gzip"]

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
+import settings
 from api.options import CorsOptions
 from settings import BadSettings, Settings
 
@@ -42,9 +44,41 @@ def test_lists_may_be_replaced(load: Load) -> None:
     assert (got.allow_methods, got.allow_headers, got.expose_headers) == (("GET",), ("X-A", "X-B"), ())
 
 
+def test_rules_of_our_own_beside_the_configuration(load: Load, tmp_path: Path) -> None:
+    """Given files that are named without a directory, then they lie where the configuration does; `policy.yaml` is
+    found there without being named, as Glance does it.
+    """
+    (tmp_path / "rules.json").touch()
+    (tmp_path / "protections.conf").touch()
+    named = load(
+        "[DEFAULT]\nproperty_protection_file = protections.conf\nproperty_protection_rule_format = policies\n"
+        "[oslo_policy]\npolicy_file = rules.json\n"
+    ).api
+    assert (named.policy_file, named.property_protection_file, named.property_protection_rule_format) == (
+        str(tmp_path / "rules.json"),
+        str(tmp_path / "protections.conf"),
+        "policies",
+    )
+    assert load(f"[oslo_policy]\npolicy_file = {tmp_path}/rules.json\n").api.policy_file == str(tmp_path / "rules.json")
+    assert (load("").api.policy_file, load("").api.property_protection_file) == ("", "")
+    (tmp_path / "policy.yaml").touch()
+    assert load("").api.policy_file == str(tmp_path / "policy.yaml")
+
+
+def test_without_a_configuration_no_policy_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "policy.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+
+    assert settings.load([], data=str(tmp_path)).api.policy_file == ""
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("[oslo_policy]\npolicy_file = gone.yaml\n", r"\[oslo_policy\] policy_file: there is no file gone.yaml"),
+        ("[oslo_policy]\npolicy_dirs = policy.d\n", r"\[oslo_policy\] policy_dirs is not read"),
+        ("[DEFAULT]\nproperty_protection_file = /gone\n", r"\[DEFAULT\] property_protection_file: there is no file"),
+        ("[DEFAULT]\nproperty_protection_rule_format = users\n", r"\[DEFAULT\] property_protection_rule_format"),
         ("[tranship]\nauth_strategy = ldap\n", r"\[tranship\] auth_strategy"),
         ("[tranship]\ntrusted_proxies = proxy.example.org\n", r"\[tranship\] trusted_proxies.*proxy\.example\.org"),
         ("[tranship]\ntrusted_proxies = 10.1.2.3/8\n", r"\[tranship\] trusted_proxies.*host bits"),

@@ -260,6 +260,8 @@ REFUSED = {
     "no time to stage": ("[tranship]\nstaging_ttl = 0", "[tranship] staging_ttl"),
     "stale at once": ("[tranship]\nstale_after = 0", "[tranship] stale_after"),
     "stale before it began": ("[tranship]\nstale_pending_after = soon", "[tranship] stale_pending_after"),
+    "unknown broker": (f"[tranship]\nbroker_url = kafka://u:{SECRET}@k", "[tranship] broker_url"),
+    "no broker": (f"[tranship]\nbroker_url = {SECRET}", "[tranship] broker_url"),
     "keeper without Redis": (
         f"[tranship]\nlease_keeper = redis\nbroker_url = amqp://u:{SECRET}@q", "[tranship] redis_url"
     ),
@@ -283,6 +285,18 @@ def test_what_makes_no_sense_is_refused_by_name(load: Callable[[str], Settings],
     assert named in str(refused.value)
     assert "LocationInfo" not in str(refused.value), "that is a word of oslo.config's"
     assert SECRET not in "".join(traceback.format_exception(refused.value))
+
+
+def test_an_unknown_name_of_ours_is_said(
+    load: Callable[[str], Settings], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given misspelt options, when they are read, then those of our section are said, Glance's own sections are not."""
+    monkeypatch.setenv("OS_TRANSHIP__LEASE_TLL", SECRET)
+    load(f"[DEFAULT]\nshow_multiple_locations = true\n[tranship]\nlease_ttl = 30\nleese_ttl = {SECRET}\n")
+    (ours, environment) = caplog.messages
+    assert ours.startswith("[tranship] leese_ttl (")
+    assert ours.endswith("): there is no such option")
+    assert environment == "OS_TRANSHIP__LEASE_TLL: there is no option lease_tll"
 
 
 def test_a_bad_option_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

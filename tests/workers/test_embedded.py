@@ -218,7 +218,7 @@ def test_a_host_that_is_away_is_waited_for(service: Service, monkeypatch: pytest
         task_id = service.ask(service.image())
         confine(monkeypatch, None)
         ended(service, service.ask(service.image()))
-        assert (service.task(task_id).attempt, service.task(task_id).phase) == (0, "waiting for a worker on host right")
+        assert (service.task(task_id).attempt, service.task(task_id).phase) == (0, "waiting for a worker")
     with working(at(service, "right")):
         ended(service, task_id)
 
