@@ -7,6 +7,7 @@ from api.options import ApiOptions
 from api.paging import Parameters, bad, links, number, parameters_of
 from api.rights import may_with_property, viewer
 from api.schemas import VISIBILITIES
+from api.times import TIMES, span
 from catalog.images import ImageRecord
 from catalog.listing import SORT_KEYS, ImageQuery, SortKey
 from catalog.members import STATUSES
@@ -18,7 +19,7 @@ NUMBERS = frozenset("size min_disk min_ram virtual_size".split())
 BOUNDS = {f"{column}_{end}": (column, end) for column in NUMBERS for end in ("min", "max")}
 _OPERATORS = frozenset("eq neq in gt gte lt lte".split())
 _FLAGS = {"true": True, "false": False}
-_REFUSED = frozenset({"changes-since", "created_at", "updated_at"})
+_REFUSED = frozenset({"changes-since"})
 
 
 class Listing:
@@ -43,6 +44,7 @@ class _Reader:
         self._one_of: dict[str, tuple[object, ...]] = {}
         self._least: dict[str, int] = {}
         self._most: dict[str, int] = {}
+        self._outside: dict[str, tuple[int, int]] = {}
         self._properties: dict[str, str] = {}
 
     def read(self, parameters: Parameters) -> ImageQuery:
@@ -68,6 +70,7 @@ class _Reader:
             one_of=self._one_of,
             least=self._least,
             most=self._most,
+            outside=self._outside,
             tags=tuple(value for name, value in parameters if name == "tag"),
             properties=self._properties,
             hidden=hidden,
@@ -90,11 +93,23 @@ class _Reader:
         elif name in BOUNDS:
             column, end = BOUNDS[name]
             (self._least if end == "min" else self._most)[column] = number(name, value)
+        elif name in TIMES:
+            self._filter_time(name, value)
         elif may_with_property(self._who, "read", name):
             self._properties[name] = value
         else:
             # Or its value could be guessed, one request after the other.
             self._one_of["id"] = ()
+
+    def _filter_time(self, name: str, value: str) -> None:
+        at = span(name, value)
+        if at.outside and at.least is not None and at.most is not None:
+            self._outside[name] = at.least, at.most
+            return
+        if at.least is not None:
+            self._least[name] = at.least
+        if at.most is not None:
+            self._most[name] = at.most
 
 
 def _values(name: str, text: str) -> tuple[str, ...]:

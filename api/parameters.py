@@ -10,6 +10,7 @@ from api.received import SIZE
 from api.schemas import VISIBILITIES
 from api.task_listing import CHOICES
 from api.task_listing import EQUAL as TASK_EQUAL
+from api.times import TIMES
 from catalog.listing import SORT_KEYS
 from catalog.members import STATUSES
 
@@ -69,6 +70,7 @@ def _filters() -> list[Parameter]:
         *equal,
         *numbers,
         *bounds,
+        *(_query(name, "`gte:2026-11-22T10:00:00Z`, or `gt`, `lt`, `lte`, `eq`, `neq`") for name in sorted(TIMES)),
         others,
     ]
 

@@ -56,7 +56,8 @@ class SortKey:
 class ImageQuery:
     """Which images to show: at most `limit`, after the image `marker`, by `sort` (by default the newest first).
 
-    `one_of` maps a column of images to the values it may have; `least` and `most` bound a numeric column, inclusively.
+    `one_of` maps a column of images to the values it may have; `least` and `most` bound a numeric column, inclusively,
+    and what is `outside` lies before the first or behind the second of two bounds.
     An image has all of `tags`, and of each of `properties` the given value. `hidden` None shows hidden ones too.
     `viewer` gets those that lists show to it: with `answers`, what its project said to images shared with it; with
     `strangers`, community images of other projects too.
@@ -68,6 +69,7 @@ class ImageQuery:
     one_of: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     least: Mapping[str, int] = field(default_factory=dict)
     most: Mapping[str, int] = field(default_factory=dict)
+    outside: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
     hidden: bool | None = None
@@ -94,6 +96,7 @@ class _Form:
     one_of: tuple[str, ...]
     least: tuple[str, ...]
     most: tuple[str, ...]
+    outside: tuple[str, ...]
     tags: int
     properties: int
     hidden: bool | None
@@ -107,6 +110,7 @@ class _Form:
             one_of=tuple(query.one_of),
             least=tuple(query.least),
             most=tuple(query.most),
+            outside=tuple(query.outside),
             tags=len(query.tags),
             properties=len(query.properties),
             hidden=query.hidden,
@@ -140,6 +144,8 @@ def _values(query: ImageQuery) -> dict[str, object]:
     values |= {f"{column}_in": wanted for column, wanted in query.one_of.items()}
     values |= {f"{column}_min": bound for column, bound in query.least.items()}
     values |= {f"{column}_max": bound for column, bound in query.most.items()}
+    for column, (first, last) in query.outside.items():
+        values |= {f"{column}_first": first, f"{column}_last": last}
     values |= {f"tag_{number}": word for number, word in enumerate(query.tags)}
     for number, (name, value) in enumerate(query.properties.items()):
         values |= {f"name_{number}": name, f"value_{number}": value}
@@ -225,6 +231,9 @@ def _wanted(form: _Form) -> list[ColumnElement[bool]]:
         wanted += [value >= bindparam(f"{column}_min") for value in _indexed(column)]
     for column in form.most:
         wanted += [value <= bindparam(f"{column}_max") for value in _indexed(column)]
+    for column in form.outside:
+        first, last = (bindparam(f"{column}_{end}", type_=BigInteger) for end in ("first", "last"))
+        wanted.append(or_(image[column] < first, image[column] > last))
     if form.hidden is not None:
         wanted.append(image.os_hidden if form.hidden else not_(image.os_hidden))
     tag, prop = t.image_tags.c, t.image_properties.c

@@ -61,6 +61,8 @@ def test_pages_neither_lose_nor_repeat_an_image(catalog: Catalog, sort: tuple[So
         ({"one_of": {"name": ()}}, ""),
         ({"one_of": {"protected": (True,)}}, "b"),
         ({"least": {"min_disk": 1}, "most": {"min_disk": 1}}, "b"),
+        ({"outside": {"min_disk": (1, 2)}}, "acd"),
+        ({"outside": {"min_disk": (0, 0)}}, "b"),
         ({"tags": ("x",)}, "ac"),
         ({"tags": ("x", "y")}, "c"),
         ({"properties": {"os": "deb", "empty": ""}}, "a"),

@@ -67,6 +67,8 @@ EVERYDAY: dict[str, dict[str, Any]] = {
     "size_min": {"least": {"size": 1 << 30}},
     "rare size_min": {"least": {"size": 1_000_000 * 65536}},
     "rare size_max": {"most": {"size": 10 * 65536}},
+    "changed since": {"least": {"updated_at": 1_706_000_000_000_000}},
+    "made before": {"most": {"created_at": 1_700_010_000_000_000}},
     "protected": of(protected=True),
     "hidden": {"hidden": True},
     "disk_format": of(disk_format="qcow2"),
