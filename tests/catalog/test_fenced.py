@@ -243,6 +243,7 @@ WRITES: dict[str, Callable[[Fenced], object]] = {
     "settle_targets": lambda tx: tx.settle_targets(None, ("x", "no")),
     "progress": lambda tx: tx.progress("late", 1, None, {"a": 1}),
     "add_location": lambda tx: tx.add_location("a", "k", "file:///late"),
+    "adopt_location": lambda tx: tx.adopt_location("a", "k", "file:///late", size=1, ours=True),
     "activate": lambda tx: tx.activate(FACTS),
     "requeue": lambda tx: tx.requeue(),
     "restage": lambda tx: tx.restage(),

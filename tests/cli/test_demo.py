@@ -161,7 +161,7 @@ def test_what_is_shown_is_what_is_run(capsys: pytest.CaptureFixture[str], monkey
         service.answers["GET /v2/images"] = answer(200, {"images": []})
         monkeypatch.setenv("TRANSHIP_URL", service.url)
         play._type(show.console(), "list", "--name", "a b$[red]")
-        assert service.asked == [("GET /v2/images?limit=25&name=a+b%24%5Bred%5D", None)]
+        assert service.asked == [("GET /v2/images?limit=26&name=a+b%24%5Bred%5D", None)]
         assert capsys.readouterr().out.splitlines()[0] == "$ tranship list --name 'a b$[red]'"
         service.answers["GET /v2/images/i/import"] = answer(200, failed("It broke.", []))
         with pytest.raises(play._Ended) as ended:
