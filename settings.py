@@ -12,7 +12,7 @@ import re
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -273,14 +273,10 @@ def _found(conf: Any, path: str) -> Path | None:
 
 
 def _cors_options(given: Any) -> CorsOptions:
-    return CorsOptions(
-        allowed_origin=tuple(given.allowed_origin),
-        allow_credentials=given.allow_credentials,
-        max_age=given.max_age,
-        expose_headers=tuple(given.expose_headers),
-        allow_methods=tuple(given.allow_methods),
-        allow_headers=tuple(given.allow_headers),
-    )
+    def frozen(value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    return CorsOptions(**{field.name: frozen(given[field.name]) for field in fields(CorsOptions)})
 
 
 def _http_options(own: Any) -> HttpOptions:

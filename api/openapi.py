@@ -16,6 +16,7 @@ from api.errors import STATUSES
 from api.options import ApiOptions
 from api.page import page
 from api.parameters import HEADERS, PARAMETERS, in_path
+from api.rules import RULES
 from api.shapes import components
 from api.versions import CURRENT, base_url
 
@@ -24,16 +25,12 @@ App: TypeAlias = falcon.App[falcon.Request, falcon.Response]
 AHEAD_OF_ROUTES: Final = ("GET /", "GET /versions")
 """Calls that `api/versions.py` answers before a route is looked for."""
 
-_FOR_ALL: Final = re.compile("/v2/schemas/.*|/v2/info/(import|stores)")
-"""Calls that tell nothing of anybody."""
-
 _MAX_AGE: Final = 300
 """Seconds for which a description may be kept: it changes only when the service is started anew."""
 
 _PATH_ERROR: Final = "The path or the query is not UTF-8 or holds a NUL, or there is a body where none belongs."
 _BODY_ERROR: Final = "The body is missing, or is not what is described here."
 _COMMON: Final[Mapping[int, str]] = {
-    403: "The caller may not do that.",
     431: f"The header {REQUEST_ID} is longer than 64 characters.",
     503: "The service cannot answer at the moment.",
 }
@@ -119,7 +116,7 @@ def _operation(method: str, path: str, call: Call, *, asks: bool) -> dict[str, A
         "summary": call.summary,
         "operationId": "_".join([method.lower(), *re.findall(r"\w+", path)]),
         "parameters": parameters,
-        "responses": _responses(path, call, asks=asks),
+        "responses": _responses(method, path, call, asks=asks),
     }
     if not ours:
         told["security"] = []
@@ -132,16 +129,16 @@ def _operation(method: str, path: str, call: Call, *, asks: bool) -> dict[str, A
     return told
 
 
-def _responses(path: str, call: Call, *, asks: bool) -> dict[str, Any]:
+def _responses(method: str, path: str, call: Call, *, asks: bool) -> dict[str, Any]:
     done = {str(status): _success(said, ours=path.startswith("/v2/")) for status, said in call.answers.items()}
-    refused = _refusals(path, call, asks=asks) if path.startswith("/v2/") else {}
+    refused = _refusals(method, path, call, asks=asks) if path.startswith("/v2/") else {}
     return done | {
         str(status): {"$ref": "#/components/responses/Refusal", "description": " ".join(dict.fromkeys(says))}
         for status, says in sorted(refused.items())
     }
 
 
-def _refusals(path: str, call: Call, *, asks: bool) -> dict[int, list[str]]:
+def _refusals(method: str, path: str, call: Call, *, asks: bool) -> dict[int, list[str]]:
     """Every status that refuses, with its meanings: those of the call itself first."""
     meanings: dict[int, list[str]] = {}
 
@@ -158,10 +155,18 @@ def _refusals(path: str, call: Call, *, asks: bool) -> dict[int, list[str]]:
         add(413, f"The body is longer than {LARGEST_BODY} bytes.")
     if asks:
         add(401, "Nobody is known by these credentials, or there are none.")
+    if decides := [f"`{rule}`" for rule in _deciding(method, path)]:
+        add(403, f"The caller may not: {', '.join(decides)}.")
     for status, says in _COMMON.items():
-        if status not in meanings and not (status == 403 and _FOR_ALL.fullmatch(path)):
+        if status not in meanings:
             add(status, says)
     return meanings
+
+
+def _deciding(method: str, path: str) -> list[str]:
+    """The policy rules that decide about a call. Those that no call has decide within others."""
+    call = {"method": method, "path": path}
+    return [name for name, rule in RULES.items() if call in getattr(rule, "operations", ())]
 
 
 def _success(said: Answer, *, ours: bool) -> dict[str, Any]:

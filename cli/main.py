@@ -60,8 +60,8 @@ def cli() -> None:
 def serve(config_files: tuple[str, ...], log_level: str, host: str | None, port: int | None, data: str) -> None:
     """Run everything in one place: API, worker, and a database made at the first start.
 
-    Prints `ready http://HOST:PORT` once it answers. SIGTERM and Ctrl-C end it within 5 seconds; running imports are
-    handed back and go on at the next start.
+    Prints `ready http://HOST:PORT` once it answers; /docs there shows every call. SIGTERM and Ctrl-C end it within
+    5 seconds; running imports are handed back and go on at the next start.
     """
     from cli import run
 

@@ -1,5 +1,6 @@
 """The OpenAPI description: whole, true, valid, and served to programs and people."""
 
+import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,7 +25,9 @@ from api.context import Context
 from api.errors import STATUSES
 from api.openapi import calls_of, describe
 from api.options import ApiOptions
+from api.page import page
 from api.patches import V20, V21
+from api.rules import RULES, WITHOUT_RULE
 from catalog.errors import NotFound
 from flows.methods import FLOWS
 from tests.api.service import Doorbell, Service, runtime
@@ -48,6 +51,19 @@ def test_every_error_of_ours_has_words_and_a_call() -> None:
     assert {code for call in CALLS.values() for code in call.codes} == {
         *STATUSES.keys() - {"catalog_unavailable"},
     }
+
+
+def test_what_a_rule_decides_is_said_with_its_name(told: Any) -> None:
+    """Given the calls below /v2, then each tells which rules may refuse it, and those without a rule never do so."""
+    for path, item in told["paths"].items():
+        for method, call in item.items():
+            refused = call["responses"].get("403", {"description": ""})["description"]
+            named = re.findall(r"`(\w+)`", refused.rpartition("The caller may not: ")[2])
+            assert bool(refused) == (f"{method.upper()} {path}" not in WITHOUT_RULE and path.startswith("/v2/"))
+            assert set(named) <= RULES.keys()
+            assert bool(named) == bool(refused)
+    delete = told["paths"]["/v2/images/{image_id}"]["delete"]["responses"]["403"]["description"]
+    assert delete == "The image is protected. The caller may not: `delete_image`."
 
 
 def test_it_is_valid_and_every_operation_has_a_name_of_its_own(told: Any) -> None:
@@ -152,8 +168,6 @@ def test_the_page_is_safe_from_what_a_client_says_the_host_is(client: testing.Te
     ("strategy", "shown"), [("http_basic", "-u USER:PASSWORD"), ("keystone", '-H "X-Auth-Token: $OS_TOKEN"')]
 )
 def test_the_page_shows_how_to_say_who_one_is(service: Service, strategy: str, shown: str) -> None:
-    from api.page import page
-
     reader = Reader()
     reader.feed(page(describe(service.app, ApiOptions(auth_strategy=strategy)), "http://here"))
 
