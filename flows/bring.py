@@ -12,7 +12,7 @@ from catalog.facts import DataFacts
 from catalog.fenced import Fenced
 from catalog.images import ImageRecord
 from flows.checksums import SOURCE, promised
-from flows.data import COMPRESSED, checks, hash_of, hashes, known_of
+from flows.data import COMPRESSED, Expected, checks, hash_of, hashes, known_of
 from flows.flow import Facts, Record, StepContext
 from pipeline.decompress import ExpansionLimit
 from pipeline.errors import Interrupted, NothingStored
@@ -45,9 +45,10 @@ def bring(
     keys = new_keys(ctx)
     expand = None if image.container_format == COMPRESSED else ctx.runtime.expansion
     # What was promised of bytes that are kept as they come is as good as promised of the image.
-    apart = promise if promise and promise.of == SOURCE and expand is not None else None
-    of_source = [hash_of(image, apart.checksum.algorithm, apart, of="source")] if apart else []
-    taps = [*checks(ctx.runtime, image, copies=len(keys)), *hashes(ctx.runtime, image, None if apart else promise)]
+    apart = promise is not None and promise.of == SOURCE and expand is not None
+    expected = Expected(promise.checksum.algorithm, promise.checksum.value, promise.noun) if promise else None
+    of_source = [hash_of(image, expected.algorithm, expected, of="source")] if expected and apart else []
+    taps = [*checks(ctx.runtime, image, copies=len(keys)), *hashes(ctx.runtime, image, None if apart else expected)]
     result = move(ctx, source, keys, taps, source_taps=of_source, expand=expand, phase=phase)
     data = asdict(known_of(ctx.runtime, image, result.facts))
     verified = promise.kept if promise else None

@@ -2,9 +2,10 @@
 then.
 """
 
+from dataclasses import dataclass
+
 from catalog.facts import DataFacts
 from catalog.images import ImageRecord
-from flows.checksums import Promise
 from flows.limits import largest
 from flows.runtime import Runtime
 from pipeline.facts import Facts
@@ -13,6 +14,15 @@ from pipeline.taps import HashTap, SizeTap, Tap, Threaded
 
 COMPRESSED = "compressed"
 """The `container_format` whose bytes are kept as they come (import-behaviour §4.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a hash must come to: an algorithm, lower-case hex, and what users call the bytes."""
+
+    algorithm: str
+    value: str
+    noun: str
 
 
 def checks(runtime: Runtime, image: ImageRecord, *, copies: int = 1) -> list[Tap]:
@@ -24,22 +34,22 @@ def checks(runtime: Runtime, image: ImageRecord, *, copies: int = 1) -> list[Tap
 
 
 def hashes(
-    runtime: Runtime, image: ImageRecord, promise: Promise | None = None, *, main: str | None = None
+    runtime: Runtime, image: ImageRecord, checksum: Expected | None = None, *, main: str | None = None
 ) -> list[Tap]:
-    """The hashes that are kept, and the one that is promised, which may veto: often one of these. `main` is the
+    """The hashes that are kept, and the one that is expected, which may veto: often one of these. `main` is the
     algorithm of the authoritative one, where it is not the configured one.
     """
     options = runtime.options
     kept_ones = [main or options.hashing_algorithm, *(["md5"] if options.md5 else [])]
-    wanted: dict[str, Promise | None] = dict.fromkeys(kept_ones)
-    if promise:
-        wanted[promise.checksum.algorithm] = promise
+    wanted: dict[str, Expected | None] = dict.fromkeys(kept_ones)
+    if checksum:
+        wanted[checksum.algorithm] = checksum
     return [hash_of(image, algorithm, kept) for algorithm, kept in wanted.items()]
 
 
-def hash_of(image: ImageRecord, algorithm: str, promise: Promise | None, *, of: str = "image") -> Tap:
+def hash_of(image: ImageRecord, algorithm: str, checksum: Expected | None, *, of: str = "image") -> Tap:
     """One hash, in a thread of its own (measured-choices §4) that is named after what it is `of`."""
-    tap = HashTap(algorithm, promise.checksum.value, of=f"the {promise.noun}") if promise else HashTap(algorithm)
+    tap = HashTap(algorithm, checksum.value, of=f"the {checksum.noun}") if checksum else HashTap(algorithm)
     return Threaded(tap, f"{algorithm} {of} {image.id[:8]}")
 
 

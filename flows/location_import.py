@@ -10,12 +10,12 @@ from catalog.facts import DataFacts
 from catalog.fenced import Fenced
 from catalog.images import ImageRecord
 from flows.bring import image_of, take_back_and_requeue
-from flows.data import checks, hashes, known_of
+from flows.data import Expected, checks, hashes, known_of
 from flows.errors import BadImportRequest
 from flows.flow import Admission, Facts, Flow, ImportRequest, Record, Step, StepContext
 from flows.runtime import Runtime
 from pipeline.stored import Copy, StoreSource
-from pipeline.taps import HashTap, ProgressTap, StopTap, Tap
+from pipeline.taps import ProgressTap, StopTap, Tap
 from pipeline.transfer import read_through
 from pipeline.uris import mask
 from stores.base import Store
@@ -58,9 +58,8 @@ def _read(ctx: StepContext, image: ImageRecord, size: int, algorithm: str | None
     source = StoreSource([Copy(ctx.runtime.stores.get(store), key)], size, idle_timeout=patience)
     seen = ProgressTap(lambda count: ctx.monitor.moved(count, {store: count}))
     taps: list[Tap] = [StopTap(ctx.monitor.stopping), *checks(ctx.runtime, image), seen]
-    taps += hashes(ctx.runtime, image, main=algorithm)
-    if algorithm:
-        taps.append(HashTap(algorithm, value, of="the data at the location"))
+    expected = Expected(algorithm, value, "data at the location") if algorithm else None
+    taps += hashes(ctx.runtime, image, expected, main=algorithm)
     ctx.monitor.show("reading", total=size)
     with ctx.monitor.interrupting(source.interrupt):
         return known_of(ctx.runtime, image, read_through(source, taps), main=algorithm)

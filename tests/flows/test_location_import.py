@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from flows.flow import ImportRequest
 from flows.location_import import LOCATION_IMPORT
 from flows.policy import Denied
 from flows.submit import Requester, submit
+from pipeline.taps import HashTap
 from stores.errors import StoreUnavailable
 from stores.wrappers import fails
 from tests.flows.service import DATA, Service, eager_service
@@ -54,6 +56,21 @@ def objects(service: Service, image: ImageRecord) -> list[str]:
     with service.runtime.catalog.database.read() as connection:
         rows = connection.execute(t.objects.select().where(t.objects.c.image_id == image.id))
         return [row.state for row in rows]
+
+
+def test_the_promised_hash_is_made_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a promised hash, when the bytes are read, then its algorithm goes over them once, as the others do."""
+    made: list[str] = []
+    make = HashTap.__init__
+
+    def counted(self: HashTap, algorithm: str, *more: Any, **named: Any) -> None:
+        made.append(algorithm)
+        make(self, algorithm, *more, **named)
+
+    monkeypatch.setattr(HashTap, "__init__", counted)
+    image, task = register(service, placed(service), f"sha256:{SHA256}")
+    assert (task.status, image.os_hash_value) == ("success", SHA256)
+    assert sorted(made) == ["md5", "sha256"]
 
 
 class TestOnTheWeb:
