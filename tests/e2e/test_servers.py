@@ -260,6 +260,24 @@ def test_no_port_is_given_out_twice() -> None:
                 server.bind((LOOPBACK, port.number))
 
 
+def test_a_port_with_a_lingering_connection_is_not_given_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ExitStack() as held:
+        # Given a port whose server hung up first, so that the kernel remembers the connection for a minute
+        port = Port()
+        held.callback(port.close)
+        with socket.create_server((LOOPBACK, port.number)) as server:
+            client = held.enter_context(socket.create_connection((LOOPBACK, port.number)))
+            accepted, _ = server.accept()
+            accepted.close()
+            assert client.recv(1) == b""
+        client.close()
+        port.close()
+        # When it is the only candidate, none is free: not every server may bind it
+        monkeypatch.setattr(Port, "_CANDIDATES", [port.number])
+        with pytest.raises(ServerFailed, match="no free port"):
+            Port()
+
+
 def test_a_killed_run_takes_its_servers_along(tmp_path: Path) -> None:
     try:
         find_program("redis-server", "redis-server")

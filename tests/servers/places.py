@@ -53,7 +53,7 @@ class Port:
             try:
                 claim.bind(f"\0tranship-test-port-{number}")
                 with socket.socket() as probe:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    # Without SO_REUSEADDR: a connection that lingers there would keep some servers from binding
                     probe.bind((LOOPBACK, number))
             except OSError:
                 claim.close()
