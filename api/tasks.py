@@ -14,6 +14,7 @@ from api.options import ApiOptions
 from api.paging import links, parameters_of
 from api.task_listing import task_query
 from api.versions import base_url
+from catalog.changes import ImageChange
 from catalog.engine import SECOND, isoformat
 from catalog.errors import CatalogError, NotFound
 from catalog.task_listing import TaskQuery
@@ -74,8 +75,10 @@ class Tasks:
         try:
             task_id = submit(self._runtime, self._dispatcher, image, request, requester(who))
         except Exception:
-            # Nobody was told of an image, so there is none; unless it is to be protected from the first moment on.
+            # Nobody was told of an image, so there is none, and nothing to protect.
             with contextlib.suppress(CatalogError):
+                with self._catalog.begin() as tx:
+                    tx.images.update(image.id, ImageChange(columns={"protected": False}))
                 self._catalog.delete_image(image.id)
             raise
         with self._catalog.read() as tx:
