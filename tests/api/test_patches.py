@@ -63,10 +63,7 @@ def test_what_is_understood(media: str, element: dict[str, Any], operation: Oper
         (V20, {"replace": "/a"}, "no 'value'"),
         (V20, {"move": "/a", "value": ""}, "exactly one of"),
         *((V21, v21("add", path, value=""), "does not begin with '/'") for path in ("a", "", None, 1, ["/a"], " /a")),
-        *(
-            (V21, v21("add", path, value=""), "empty part")
-            for path in ("/", "//", "//a", "/a/", "/a//b")
-        ),
+        *((V21, v21("add", path, value=""), "empty part") for path in ("/", "//", "//a", "/a/", "/a//b")),
         *((V21, v21("add", path, value=""), "neither ~0 nor ~1") for path in ("/a~", "/~2", "/~a", "/~~0", "/a~ ")),
         *((V21, v21(op, path, value=""), "cannot") for op, path in (("add", "/a/b"), ("add", "/tags/-"))),
         *((V21, v21(op, path, value=""), "cannot") for op, path in [("remove", "/a/0"), ("replace", "/tags/0")]),
