@@ -4,6 +4,7 @@ Where the values are defined, in the option classes of the rooms, their defaults
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -35,6 +36,22 @@ def _list_of(item: Any) -> Any:
 
 
 _TEXT = types.String(quotes=True)
+
+
+def _like(pattern: str, example: str) -> Any:
+    """The type of a text that can only work in one form."""
+
+    def parse(value: Any) -> str:
+        text: str = _TEXT(value)
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{text!r} is nothing like {example}")
+        return text
+
+    return parse
+
+
+_BASE = _like(r"(https?://[^\s/][^\s]*)?", "https://cloud.example.org/image")
+_ORIGIN = _like(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/]+", "https://horizon.example.org, without a path, or *")
 
 
 def _texts(name: str, default: Sequence[str], help: str) -> Any:
@@ -109,7 +126,7 @@ OPTIONS: dict[str, list[Any]] = {
             choices=PROTECTION_FORMATS,
             help="Whether that file names roles or rules.",
         ),
-        cfg.StrOpt("public_endpoint", default="", help="Base of links, when clients see another address than we do."),
+        cfg.Opt("public_endpoint", type=_BASE, default="", help="Base of links, when clients see another address."),
         cfg.StrOpt("bind_host", default=_API.host, help="Address to listen on."),
         cfg.PortOpt("bind_port", default=_API.port, help="Port to listen on."),
         _whole("workers", _API.workers, "Processes of `tranship api`.", 1),
@@ -132,7 +149,12 @@ OPTIONS: dict[str, list[Any]] = {
         _ports("disallowed_ports", [], help="Refused ports."),
     ],
     "cors": [
-        _texts("allowed_origin", [], help="Web pages (scheme://host[:port]) whose scripts may ask; * for all."),
+        cfg.Opt(
+            "allowed_origin",
+            type=_list_of(_ORIGIN),
+            default=[],
+            help="Web pages (scheme://host[:port]) whose scripts may ask; * for all.",
+        ),
         cfg.BoolOpt("allow_credentials", default=_CORS.allow_credentials, help="Whether scripts may send cookies."),
         _texts("expose_headers", _CORS.expose_headers, help="Headers of answers that scripts may read."),
         _whole("max_age", _CORS.max_age, "How long a browser remembers the permission. Seconds.", 0),

@@ -10,6 +10,7 @@ from typing import Any
 import falcon
 
 from api.context import Context
+from api.names import WRITABLE
 from catalog.catalog import Tx
 from catalog.errors import no_image
 from catalog.images import ImageRecord, NewImage
@@ -120,6 +121,11 @@ def as_seen(who: Context, image: ImageRecord) -> ImageRecord:
         return image
     seen = {name: value for name, value in image.properties.items() if may_with_property(who, "read", name)}
     return replace(image, properties=seen)
+
+
+def as_asked(who: Context, given: Mapping[str, object]) -> dict[str, object]:
+    """What an image was asked to be, without the properties that `who` may not read."""
+    return {name: value for name, value in given.items() if name in WRITABLE or may_with_property(who, "read", name)}
 
 
 def require_property(who: Context, operation: str, name: str) -> None:

@@ -241,6 +241,24 @@ def test_a_file_for_glance_is_understood(tmp_path: Path, caplog: pytest.LogCaptu
     assert "nothing here asks for add_metadef_namespace, " in caplog.text
 
 
+def test_rules_of_glances_count_where_others_refer_to_them(tmp_path: Path) -> None:
+    """Given a file in which rules for what is not here refer to a rule of the operator's own, and one of ours refers to
+    one of them, then the file is understood as it is meant.
+    """
+    file = tmp_path / "policy.yaml"
+    file.write_text(
+        "is_boss: role:boss\ncache_image: rule:is_boss\nget_task: rule:nowhere\nget_tasks: oops\n"
+        "metadef_admin: rule:is_writer\nis_writer: role:writer\nmodify_image: rule:metadef_admin\n"
+    )
+
+    rules = Policy(ApiOptions(policy_file=str(file))).rules()
+
+    assert rules.allows("modify_image", {}, {"roles": ["writer"]})
+    assert not rules.allows("modify_image", {}, {"roles": ["member", "boss"]})
+    shown = {rule.name for rule in rules.in_effect()} - RULES.keys()
+    assert shown == {"is_boss", "is_writer", "metadef_admin"}
+
+
 def test_the_examples_for_operators_work(tmp_path: Path) -> None:
     """Given the files that docs/operations.md shows, then they are understood."""
     page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
@@ -271,6 +289,8 @@ def test_the_examples_for_operators_work(tmp_path: Path) -> None:
         ('{"modify_image": "project_id:%(owner)d"}', "rule 'modify_image' has 'project_id:%(owner)d'"),
         ('{"modify_imgae": "role:admin"}', "rule 'modify_imgae' is none of this service's"),
         ('{"modify_image": "rule:owner"}', "rule 'modify_image' refers to a rule 'owner', which is not there"),
+        ('{"modify_image": "rule:get_task"}', "rule 'modify_image' refers to a rule 'get_task', which is not there"),
+        ('{"modify_image": "rule:get_task", "get_task": "rule:x"}', "rule 'get_task' refers to a rule 'x'"),
         ('{"a": "rule:b", "b": "role:x or rule:a"}', "rule 'a' refers to itself: a → b → a"),
         ('{"delete_image": "not rule:delete_image"}', "refers to itself: delete_image → delete_image"),
         ("modify_image:", "rule 'modify_image' is no string"),

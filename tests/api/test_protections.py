@@ -12,7 +12,7 @@ from api.context import caller_of
 from api.options import ApiOptions
 from api.policy import BadPolicy, Policy
 from api.protections import BadProtections, Protections, parse
-from tests.api.service import Service
+from tests.api.service import URI, Service
 from tests.api.test_patches import V20, V21
 from tests.api.walks import seen_by
 
@@ -119,6 +119,18 @@ def test_no_filter_tells_what_cannot_be_read(either: Service, roles: list[str], 
 
     for query in ("billing_code=42", "billing_code=42&id=in:a,b" if not found else "billing_code=42&status=queued"):
         assert len(as_(either, *roles).simulate_get(f"/v2/images?{query}").json["images"]) == found
+
+
+def test_no_task_tells_what_cannot_be_read(either: Service) -> None:
+    """Given an image that was asked for by a task, then the task does not show what the image does not."""
+    asked = {"import_from": URI, "import_from_format": "raw", "image_properties": {"billing_code": "42", "name": "n"}}
+    task = as_(either, "admin").simulate_post("/v2/tasks", json={"type": "import", "input": asked}).json
+    path = f"/v2/images/{task['image_id']}/tasks"
+    assert task["input"] == asked
+
+    for roles, shown in (((), {"name": "n"}), (("auditor",), asked["image_properties"])):
+        (told,) = as_(either, *roles).simulate_get(path).json["tasks"]
+        assert told["input"] == asked | {"image_properties": shown}
 
 
 def test_roles_of_services_count(either: Service) -> None:
