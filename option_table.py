@@ -211,6 +211,12 @@ OPTIONS: dict[str, list[Any]] = {
             "Longest time that one call to a store on a network may take.",
             0.1,
         ),
+        _seconds(
+            "store_commit_timeout",
+            _IMPORTS.store_commit_timeout,
+            "Longest time that a store on a network may take to complete an object whose bytes it has.",
+            0.1,
+        ),
         cfg.BoolOpt("md5_checksum", default=_IMPORTS.md5, help="Also fill the legacy md5 `checksum`."),
         _whole("max_expansion_ratio", 500, "Bytes out per byte in of a compressed image.", 1),
         _texts("allowed_networks", [], help="Private networks (CIDR) that web-download and http stores may reach."),

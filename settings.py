@@ -188,6 +188,7 @@ def _import_options(conf: Any) -> ImportOptions:
         retry_base=own.retry_base,
         retry_cap=own.retry_cap,
         store_idle_timeout=own.store_idle_timeout,
+        store_commit_timeout=own.store_commit_timeout,
     )
 
 
@@ -310,8 +311,9 @@ def _store(conf: Any, name: str, driver: str) -> StoreSpec:
     section = conf[name]
     options = {option: section[option] for option in STORE_OPTIONS if section[option] is not None}
     if driver == "s3":
-        # What the parts of an object of unknown length are planned for.
+        # What the parts of an object of unknown length are planned for, and how long to wait until they are one.
         options["image_size_cap"] = conf.image_size_cap
+        options["store_commit_timeout"] = conf.tranship.store_commit_timeout
     return StoreSpec(name, driver, section.store_description, section.weight, options)
 
 

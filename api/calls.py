@@ -192,6 +192,8 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
             (*_RECEIVES, "staging_full", "staging_unavailable"),
             {
                 404: "There is no such image, or no method that imports staged data.",
+                409: "The image takes no data in its status. If data waits that its last import has found to be wrong"
+                " (a checksum, a format), other data may take its place.",
                 415: f"The body is not {MEDIA_TYPE}.",
             },
             takes=(SIZE,),

@@ -52,17 +52,22 @@ def require_room_to_import(runtime: "Runtime", image: ImageRecord, stores: Seque
 
 
 def largest(
-    runtime: "Runtime", project: str | None, *, place: Literal["stored", "staged"] = "stored", copies: int = 1
+    runtime: "Runtime",
+    project: str | None,
+    *,
+    place: Literal["stored", "staged"] = "stored",
+    copies: int = 1,
+    freed: int = 0,
 ) -> int:
     """How many bytes an image of the project may have, in so many copies, by the cap for all images and by what is left
-    of a limit.
+    of a limit, once so many bytes are `freed`.
     """
     cap = runtime.options.image_size_cap
     limit: int = getattr(runtime.options.limits, place)
     if project is None or limit < 0:
         return cap
     used: int = getattr(_used(runtime, project), place)
-    return min(cap, max(limit - used, 0) // copies)
+    return min(cap, max(limit - used + freed, 0) // copies)
 
 
 def shown(runtime: "Runtime", project: str | None) -> dict[str, dict[str, int]]:

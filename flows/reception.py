@@ -53,8 +53,14 @@ class Reception:
     def receive(self, source: Source, size: int | None, taps: Sequence[Tap]) -> TransferResult:
         """Move the bytes of `source` through `taps` into the store, as they come. Raises as `transfer` does."""
         renewing = _Renewing(self._renew, self._runtime.lease.progress_interval, self.lease)
-        patience = self._runtime.options.store_idle_timeout
-        writer = begin_session(self._store, self.upload.key, size, idle_timeout=patience)
+        options = self._runtime.options
+        writer = begin_session(
+            self._store,
+            self.upload.key,
+            size,
+            idle_timeout=options.store_idle_timeout,
+            commit_timeout=options.store_commit_timeout,
+        )
         tee = Tee({self._store.id: writer}, must_all=True)
         return transfer(source, [*taps, renewing], tee, expand=None)
 

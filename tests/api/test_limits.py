@@ -92,6 +92,20 @@ class TestKept:
         first, second = house.image(), house.image()
         assert (put(house, first).status_code, put(house, second, b"1").status_code) == (204, 413)
 
+    def test_what_takes_the_place_of_something_wrong(self, house: House) -> None:
+        """Given data that an import has found to be wrong, then what comes instead has its room, and no more."""
+        house = limited(house, staged=len(DATA), uploading=1)
+        image = house.image()
+        assert put(house, image).status_code == 204
+        assert put(house, image).status_code == 409
+        assert ask(house, image, {"method": {"name": "glance-direct"}}).status_code == 202
+        with house.catalog.fenced(house.entered(show(house, image)["os_glance_import_task"])) as tx:
+            tx.restage()
+            tx.fail(code="checksum_mismatch", message="It is another.", keep_for=60)
+        assert put(house, image, DATA + b"1").status_code == 413
+        assert put_chunked(house, image, io.BytesIO(DATA)).status_code == 204
+        assert (show(house, image)["status"], show(house, image)["size"]) == ("uploading", len(DATA))
+
     def test_what_is_imported_into_several_stores(self, house: House) -> None:
         """Given staged data that fits once, then it cannot be imported into two stores; what is staged counts once."""
         house = limited(house, stored=len(DATA), staged=len(DATA), uploading=1)
