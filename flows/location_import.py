@@ -13,6 +13,7 @@ from flows.bring import image_of, take_back_and_requeue
 from flows.data import Expected, checks, hashes, known_of
 from flows.errors import BadImportRequest
 from flows.flow import Admission, Facts, Flow, ImportRequest, Record, Step, StepContext
+from flows.limits import room_of
 from flows.runtime import Runtime
 from pipeline.stored import Copy, StoreSource
 from pipeline.taps import ProgressTap, StopTap, Tap
@@ -57,7 +58,8 @@ def _read(ctx: StepContext, image: ImageRecord, size: int, algorithm: str | None
     patience = ctx.runtime.options.store_idle_timeout
     source = StoreSource([Copy(ctx.runtime.stores.get(store), key)], size, idle_timeout=patience)
     seen = ProgressTap(lambda count: ctx.monitor.moved(count, {store: count}))
-    taps: list[Tap] = [StopTap(ctx.monitor.stopping), *checks(ctx.runtime, image), seen]
+    cap = room_of(ctx.runtime, ctx.task, image)
+    taps: list[Tap] = [StopTap(ctx.monitor.stopping), *checks(ctx.runtime, image, cap=cap), seen]
     expected = Expected(algorithm, value, "data at the location") if algorithm else None
     taps += hashes(ctx.runtime, image, expected, main=algorithm)
     ctx.monitor.show("reading", total=size)

@@ -3,6 +3,7 @@
 from catalog.images import ImageRecord
 from flows.data import checks, hashes, known_of
 from flows.errors import FormatsMissing
+from flows.limits import largest
 from flows.reception import Reception, require_fitting
 from flows.runtime import Runtime
 from pipeline.sources import Source
@@ -24,7 +25,8 @@ def upload(runtime: Runtime, image_id: str, store_id: str, source: Source, size:
         _require_formats(image)
         tx.uploads.begin(reception.upload, host=None, lease=reception.lease, status="saving")
     with reception:
-        result = reception.receive(source, size, [*checks(runtime, image), *hashes(runtime, image)])
+        taps = [*checks(runtime, image, cap=largest(runtime, image.owner)), *hashes(runtime, image)]
+        result = reception.receive(source, size, taps)
         known = known_of(runtime, image, result.facts)
         url = store.url(reception.upload.key)
         reception.record(lambda tx: tx.uploads.published(reception.upload, url, known))
