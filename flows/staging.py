@@ -37,7 +37,7 @@ def stage(runtime: "Runtime", image_id: str, source: Source, size: int | None, *
     `Conflict` when the image is not queued, and `UploadOver`. If this process dies, or the database is away in the end,
     it becomes so when nothing was heard of the upload for `stall_timeout` seconds.
     """
-    require_fitting(runtime, size)
+    require_fitting(size, runtime.options.image_size_cap)
     reception = Reception(runtime, image_id, runtime.staging.store)
     with runtime.catalog.begin() as tx:
         tx.uploads.begin(reception.upload, host=runtime.staging.host, lease=reception.lease)

@@ -18,7 +18,7 @@ def upload(runtime: Runtime, image_id: str, store_id: str, source: Source, size:
     `ReadOnlyStore`. What is left behind then is told at `Reception`.
     """
     store = runtime.stores.writable(store_id)
-    require_fitting(runtime, size)
+    require_fitting(size, runtime.options.image_size_cap)
     reception = Reception(runtime, image_id, store)
     with runtime.catalog.begin() as tx:
         image = tx.images.get_to_change(image_id)

@@ -60,14 +60,23 @@ def test_what_came_before_counts(service: Service) -> None:
     assert (task.error_code, "more than the 10 bytes allowed" in task.message) == ("too_big", True)
 
 
-@pytest.mark.parametrize(("limit", "ends"), [(SIZE, "success"), (SIZE - 1, "failure")])
-def test_what_is_registered_counts_as_well(service: Service, limit: int, ends: str) -> None:
-    service = limited(service, limit)
-    request = ImportRequest(LOCATION_IMPORT.name, uri=service.origin.url("/image"), body={})
+@pytest.mark.parametrize("read", ["true", "false"])
+@pytest.mark.parametrize(("limit", "error"), [(SIZE, None), (SIZE - 1, "too_big")])
+def test_what_is_registered_counts_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, error: str | None, read: str
+) -> None:
+    """Given data that is registered, then it counts, also where it is believed to be what was said of it."""
+    monkeypatch.setenv("OS_DEFAULT__DO_SECURE_HASH", read)
+    with eager_service(tmp_path / "data", limits=Silence(), web=True, max_attempts=1) as made:
+        service = limited(made, limit)
+        request = ImportRequest(LOCATION_IMPORT.name, uri=service.origin.url("/image"), body={})
 
-    task = service.task(submit(service.runtime, service.dispatcher, service.image(), request, Requester("p")))
+        task = service.task(submit(service.runtime, service.dispatcher, service.image(), request, Requester("p")))
 
-    assert (task.status, task.error_code) == (ends, None if ends == "success" else "too_big")
+        assert task.error_code == error
+        # Of what is too much, not a byte is read
+        asked = {headers.get("Range") for _, _, headers in service.origin.asked}
+        assert asked == {"bytes=0-0"} or (read == "true" and error is None)
 
 
 def test_nothing_is_admitted_while_nobody_knows(service: Service) -> None:
