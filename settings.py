@@ -66,6 +66,7 @@ class Settings:
     broker: BrokerOptions
     lease: LeaseOptions
     imports: ImportOptions
+    limits: Limits
     api: ApiOptions
     stores: tuple[StoreSpec, ...]
     default_store: str
@@ -158,6 +159,7 @@ def _frozen(conf: Any) -> Settings:
             orphan_grace=own.orphan_grace,
         ),
         imports=_import_options(conf),
+        limits=_limits(conf),
         api=_api_options(conf),
         stores=stores,
         default_store=conf.glance_store.default_backend or stores[0].id,
@@ -182,7 +184,6 @@ def _import_options(conf: Any) -> ImportOptions:
         image_size_cap=conf.image_size_cap,
         location_quota=conf.image_location_quota,
         secure_hash=conf.do_secure_hash,
-        limits=_limits(conf),
         task_time_to_live=conf.task.task_time_to_live * 3600.0,
         max_attempts=own.max_attempts,
         retry_base=own.retry_base,

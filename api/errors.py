@@ -31,6 +31,7 @@ STATUSES: Mapping[str, int] = {
     "store_not_configured": 409,
     "location_quota": 413,
     "over_limit": 413,
+    "limits_unknown": 503,
     "source_refused": 400,
     "uri_denied": 400,
     "store_unknown": 409,

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def require_fitting(runtime: "Runtime", size: int | None) -> None:
-    """Raise `TooBig` when more bytes are announced than an image may have."""
-    cap = runtime.options.image_size_cap
+def require_fitting(size: int | None, cap: int) -> None:
+    """Raise `TooBig` when more bytes are announced than there may be."""
     if size is not None and size > cap:
         raise TooBig(f"The image has {size} bytes, more than the {cap} bytes allowed.")
 

@@ -26,8 +26,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 def limited(house: House, **limits: int) -> House:
     """The same service with limits."""
-    options = replace(house.runtime.options, limits=Limits(**limits))
-    return House(replace(house.runtime, options=options))
+    return House(replace(house.runtime, limits=Limits(**limits)))
 
 
 def usage(house: House) -> Any:

@@ -212,8 +212,7 @@ def test_the_tasks_api_opened_to_all_shows_each_its_own(service: Service, tmp_pa
 
 def test_what_a_project_uses_is_told_to_itself(service: Service) -> None:
     """Given limits and one image, then its project hears of it, and no other learns how much there is."""
-    options = replace(service.runtime.options, limits=Limits(images=10))
-    limited = Service(replace(service.runtime, options=options))
+    limited = Service(replace(service.runtime, limits=Limits(images=10)))
     limited.image(owner=OWNER, visibility="public")
 
     for who, caller in PEOPLE.items():

@@ -22,7 +22,7 @@ from settings import BadSettings, Settings
     ],
 )
 def test_storage_has_a_unit(load: Callable[[str], Settings], text: str, stored: int) -> None:
-    assert load(f"[DEFAULT]\nuser_storage_quota = {text}\n").imports.limits == Limits(stored=stored)
+    assert load(f"[DEFAULT]\nuser_storage_quota = {text}\n").limits == Limits(stored=stored)
 
 
 @pytest.mark.parametrize("text", ["5 GB", "5gb", "-1", "1.5GB", "GB", "x"])
@@ -33,4 +33,4 @@ def test_what_is_no_size_is_refused_by_name(load: Callable[[str], Settings], tex
 
 def test_the_other_limits(load: Callable[[str], Settings]) -> None:
     given = load("[tranship]\nimage_stage_total = 3\nimage_count_total = 4\nimage_count_uploading = 0\n")
-    assert given.imports.limits == Limits(staged=3 << 20, images=4, uploading=0)
+    assert given.limits == Limits(staged=3 << 20, images=4, uploading=0)
