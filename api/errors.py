@@ -123,11 +123,12 @@ def serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPErro
 
 def _form(req: falcon.Request) -> str:
     """The media type of the error body; empty for plain text."""
-    accept = req.get_header("Accept")
-    if accept is None:
+    accept = (req.get_header("Accept") or "").strip()
+    if not accept:
+        # An empty one is openstacksdk's, where it changes and sends: of plain text it would show nobody a word.
         return "text/html"
     try:
         return mediatypes.best_match(["text/html", falcon.MEDIA_JSON], accept)
     except ValueError:
-        # An empty header, as openstacksdk sends it, or one that is no list of media types.
+        # It is no list of media types.
         return ""

@@ -142,7 +142,9 @@ HTML, JSON, TEXT = "text/html; charset=UTF-8", "application/json", "text/plain; 
         ("application/json", JSON),
         ("application/json; charset=utf-8, text/plain", JSON),
         ("application/json, */*;q=0.5", JSON),
-        ("", TEXT),
+        # openstacksdk's, which would show nobody a plain text; Glance sends one
+        ("", HTML),
+        (" ", HTML),
         ("image/png", TEXT),
         ("application/octet-stream", TEXT),
         ("nonsense", TEXT),
