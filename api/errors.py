@@ -113,8 +113,8 @@ def serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPErro
         resp.data = _HTML.format(status=status, explanation=html.escape(explanation, quote=False)).encode()
     elif wanted == falcon.MEDIA_JSON:
         resp.content_type = falcon.MEDIA_JSON
-        # Glance's template leaves an empty detail behind; its clients know the text with it.
-        flat = {"message": f"{explanation}<br /><br />\n\n\n", "code": status, "title": title}
+        # Without the markup that Glance's template leaves behind the text: clients print it as it is.
+        flat = {"message": explanation, "code": status, "title": title}
         resp.data = msgspec.json.encode(flat)
     else:
         resp.content_type = "text/plain; charset=UTF-8"

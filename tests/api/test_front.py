@@ -156,7 +156,7 @@ def test_error_bodies_follow_accept(client: testing.TestClient, accept: str, for
     assert (answer.status_code, answer.headers["content-type"]) == (404, form)
     if form == JSON:
         assert answer.json == {
-            "message": "No image found with ID <id><br /><br />\n\n\n",
+            "message": "No image found with ID <id>",
             "code": "404 Not Found",
             "title": "Not Found",
         }
