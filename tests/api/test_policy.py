@@ -132,6 +132,32 @@ def test_what_images_are_asked_about(service: Service, tmp_path: Path) -> None:
         assert seen_by(strict, PEOPLE["owner"]).simulate_delete(f"/v2/images/{image}").status_code == status
 
 
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"disk_format": "raw", "approved": "yes"}, 201),
+        ({"disk_format": "iso", "approved": "yes"}, 403),
+        ({"approved": "no"}, 403),
+        ({"approved": "yes", "owner": "theirs"}, 403),
+        ({"approved": "yes", "visibility": "community", "name": "open"}, 201),
+        ({"approved": "yes", "visibility": "community", "name": "closed"}, 403),
+    ],
+)
+def test_what_images_are_asked_about_that_are_to_be_made(
+    service: Service, tmp_path: Path, body: dict[str, str], status: int
+) -> None:
+    """Given rules about attributes and properties, then they hold for an image that does not exist yet too; and it
+    would be the project's that is to own it.
+    """
+    rules = {
+        "add_image": "project_id:%(project_id)s and not 'iso':%(disk_format)s and 'yes':%(approved)s",
+        "communitize_image": "tenant:%(tenant)s and 'open':%(name)s and not project_id:%(member_id)s",
+    }
+    strict = under(service, tmp_path / "policy.json", rules)
+
+    assert seen_by(strict, a_member("mine")).simulate_post("/v2/images", json=body).status_code == status
+
+
 @pytest.mark.parametrize("answer", ["pending", "accepted", "rejected"])
 def test_members_are_known_to_rules(service: Service, tmp_path: Path, answer: str) -> None:
     open_ = under(service, tmp_path / "policy.json", {"modify_image": "project_id:%(member_id)s"})
