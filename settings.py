@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from oslo_config import cfg
 
-from api.options import ApiOptions, CorsOptions
+from api.options import ApiOptions, CorsOptions, KeystoneLimitOptions
 from flows.methods import FLOWS
 from flows.options import STAGING_STORE, BrokerOptions, ImportOptions, LeaseOptions, Limits, StagingOptions
 from flows.policy import UriRules
@@ -37,9 +37,6 @@ EMBEDDED_STORES = ("a", "b", "c")
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """What every broker takes as part of the name of a queue."""
-
-_UNITS = ("B", "KB", "MB", "GB", "TB")
-_QUOTA = re.compile(rf"(?P<number>[0-9]{{1,12}})(?P<unit>{'|'.join(_UNITS)})?")
 
 _DATADIR = "filesystem_store_datadir"
 
@@ -195,21 +192,15 @@ def _import_options(conf: Any) -> ImportOptions:
 
 def _limits(conf: Any) -> Limits:
     own = conf.tranship
+    if conf.use_keystone_limits:
+        # Not these. Whoever would go by them all the same allows nothing, rather than everything.
+        return Limits(stored=0, staged=0, images=0, uploading=0)
     return Limits(
-        stored=_bytes(conf.user_storage_quota) or -1,
+        stored=conf.user_storage_quota or -1,
         staged=own.image_stage_total << 20 if own.image_stage_total >= 0 else -1,
         images=own.image_count_total,
         uploading=own.image_count_uploading,
     )
-
-
-def _bytes(text: str) -> int:
-    """The bytes of `10GB`, as Glance writes quotas: units are powers of 1024, and none is bytes."""
-    with _named("DEFAULT", "user_storage_quota"):
-        found = _QUOTA.fullmatch(text.strip())
-        if found is None:
-            raise ValueError(f"{text!r} is not a number and one of B, KB, MB, GB, TB")
-        return int(found["number"]) << 10 * _UNITS.index(found["unit"] or "B")
 
 
 def _api_options(conf: Any) -> ApiOptions:
@@ -222,6 +213,8 @@ def _api_options(conf: Any) -> ApiOptions:
         property_protection_file=_beside(conf, "[DEFAULT] property_protection_file", conf.property_protection_file),
         property_protection_rule_format=conf.property_protection_rule_format,
         configuration=conf,
+        use_keystone_limits=conf.use_keystone_limits,
+        keystone_limits=_keystone_limits(conf),
         trusted_proxies=tuple(own.trusted_proxies),
         cors=_cors_options(conf.cors),
         host=conf.bind_host,
@@ -248,6 +241,18 @@ def _api_options(conf: Any) -> ApiOptions:
             "enable_proxy_headers_parsing asks for: from anybody else they are lies"
         )
     return options
+
+
+def _keystone_limits(conf: Any) -> KeystoneLimitOptions:
+    given = conf.oslo_limit
+    return KeystoneLimitOptions(
+        cache_time=conf.tranship.keystone_limits_cache_time,
+        endpoint_id=given.endpoint_id,
+        service_type=given.endpoint_service_type,
+        service_name=given.endpoint_service_name,
+        region_name=given.endpoint_region_name,
+        interface=given.endpoint_interface,
+    )
 
 
 def _policy_file(conf: Any) -> str:

@@ -7,6 +7,7 @@ where limits come from; the one that a worker needs is kept with the task (docs/
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from catalog.images import ImageRecord
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     from flows.runtime import Runtime
 
 MIB = 1 << 20
+
+NAMES: Mapping[str, tuple[str, int]] = MappingProxyType(
+    {
+        "image_size_total": ("stored", MIB),
+        "image_stage_total": ("staged", MIB),
+        "image_count_total": ("images", 1),
+        "image_count_uploading": ("uploading", 1),
+    }
+)
+"""Glance's names of what is limited → the field of `Limits`, and its unit there."""
 
 _UNLIMITED = Limits()
 _KEPT = "stored_limit"
@@ -37,6 +48,14 @@ class LimitSource(Protocol):
     def of(self, project: str, /) -> Limits:
         """The limits of a project as they are now. Raises `LimitsUnknown`."""
         ...
+
+
+def limits_of(said: Mapping[str, int]) -> Limits:
+    """The limits that are said in Glance's words; a negative one is none, and of what is not named nothing is allowed.
+
+    So oslo.limit has it, and Glance says it of `use_keystone_limits`.
+    """
+    return Limits(**{at: said.get(name, 0) * unit for name, (at, unit) in NAMES.items()})
 
 
 def require_within(runtime: "Runtime", project: str | None, **more: int) -> None:
@@ -80,12 +99,7 @@ def shown(runtime: "Runtime", project: str | None) -> dict[str, dict[str, int]]:
     if project is None or not limits.any:
         return {}
     used = _used(runtime, project)
-    return {
-        "image_size_total": _entry(limits.stored, used.stored, MIB),
-        "image_stage_total": _entry(limits.staged, used.staged, MIB),
-        "image_count_total": _entry(limits.images, used.images, 1),
-        "image_count_uploading": _entry(limits.uploading, used.uploading, 1),
-    }
+    return {name: _entry(getattr(limits, at), getattr(used, at), unit) for name, (at, unit) in NAMES.items()}
 
 
 def _limits_of(runtime: "Runtime", project: str | None) -> Limits:
