@@ -51,7 +51,9 @@ def withdraw(
     row = _withdrawable(connection, database, image_id, store)
     if held is not None:
         raise held
-    connection.execute(delete(t.locations).where(_same(t.locations, row.store, row.object_key)))
+    # Of this image alone: what others publish may be the data of many.
+    mine = and_(t.locations.c.image_id == image_id, _same(t.locations, row.store, row.object_key))
+    connection.execute(delete(t.locations).where(mine))
     located = and_(_same(t.objects, row.store, row.object_key), t.objects.c.state == "located")
     if due_in is None:
         connection.execute(delete(t.objects).where(located))

@@ -49,7 +49,8 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
     admission = flow.admit(runtime, request, replace(image, status=once_free))
     holding = tuple(dict.fromkeys(place.store for place in settled(runtime, image).locations))
     stores = (admission.store,) if admission.store else _chosen(runtime, request, holding)
-    require_room_to_import(runtime, image, stores, flow.begins_from)
+    limited = require_room_to_import(runtime, image, stores, flow.begins_from)
+    admission = replace(admission, source={**admission.source, **limited})
     new = _new_task(image, request, who, flow, admission, stores, holding)
     task_id = new.id
     how = Preemption(_undo, runtime.options.task_time_to_live)

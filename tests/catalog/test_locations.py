@@ -70,6 +70,16 @@ class TestTakingAway:
         assert catalog.put_back(taken)
         assert stores_of(catalog, image_id) == ["w", "a"]
 
+    def test_of_two_images_of_one_url(self, catalog: Catalog) -> None:
+        """Given two images of what somebody else publishes, when one is taken from there, then the other stays."""
+        images = [imported(catalog, ("a",))[0] for _ in range(2)]
+        with catalog.begin() as tx:
+            for image_id in images:
+                elsewhere = {"image_id": image_id, "store": "w", "object_key": "http://h/x", "url": "http://h/x"}
+                tx.connection.execute(t.locations.insert().values(**elsewhere, created_at=1))
+        catalog.withdraw(images[0], "w", due_in=None)
+        assert [stores_of(catalog, image_id) for image_id in images] == [["a"], ["w", "a"]]
+
     @pytest.mark.parametrize("status", ["queued", "importing", "deactivated"])
     def test_only_from_an_active_image(self, catalog: Catalog, status: str) -> None:
         """Given an image in another status, then that is said before all else."""
