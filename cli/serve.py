@@ -167,3 +167,10 @@ class _Log(Logger):  # type: ignore[misc]
         super().setup(cfg)
         self.error_log.handlers.clear()
         self.error_log.propagate = True
+
+    def exception(self, message: str, *words: object, **more: Any) -> None:
+        """Called by gunicorn for what it did not foresee; a client that falls silent (`cli.listen`) is none of that."""
+        if isinstance(sys.exception(), BlockingIOError):
+            self.error_log.info("a client began a request and fell silent")
+        else:
+            super().exception(message, *words, **more)
