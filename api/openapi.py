@@ -154,6 +154,7 @@ def _refusals(method: str, path: str, call: Call, *, asks: bool) -> dict[int, li
     json = call.example is not None
     add(400, _BODY_ERROR if json else _PATH_ERROR)
     if json:
+        add(408, WORDS["source_stalled"])
         add(413, f"The body is longer than {LARGEST_BODY} bytes.")
     if asks:
         add(401, "Nobody is known by these credentials, or there are none.")
