@@ -149,6 +149,11 @@ OPTIONS: dict[str, list[Any]] = {
         cfg.StrOpt("bind_host", default=_API.host, help="Address to listen on."),
         cfg.PortOpt("bind_port", default=_API.port, help="Port to listen on."),
         _whole("workers", _API.workers, "Processes of `tranship api`.", 1),
+        _seconds(
+            "client_socket_timeout",
+            _API.client_socket_timeout,
+            "How long a client may be silent within a request, or take nothing of an answer; 0: for ever.",
+        ),
     ],
     "glance_store": [cfg.StrOpt("default_backend", default="", help="The store when a request names none.")],
     "database": [cfg.StrOpt("connection", default="", secret=True, help="SQLAlchemy URL of PostgreSQL or SQLite.")],

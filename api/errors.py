@@ -45,6 +45,7 @@ STATUSES: Mapping[str, int] = {
     "unsafe_image": 415,
     "source_broken": 400,
     "source_stalled": 408,
+    "interrupted": 503,
     "too_big": 413,
     "upload_over": 410,
     "staging_full": 413,
