@@ -157,7 +157,7 @@ OPTIONS: dict[str, list[Any]] = {
     ],
     "glance_store": [cfg.StrOpt("default_backend", default="", help="The store when a request names none.")],
     "database": [cfg.StrOpt("connection", default="", secret=True, help="SQLAlchemy URL of PostgreSQL or SQLite.")],
-    "task": [_whole("task_time_to_live", 48, "Hours that a finished task is shown.", 0)],
+    "task": [_whole("task_time_to_live", 48, "Hours that a finished task is kept.", 0)],
     "image_format": [
         _texts("disk_formats", _API.disk_formats, help="Accepted disk formats."),
         _texts("container_formats", _API.container_formats, help="Accepted container formats."),
