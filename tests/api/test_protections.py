@@ -83,7 +83,9 @@ def as_(service: Service, *roles: str, service_roles: frozenset[str] = frozenset
 
 def patch(client: testing.TestClient, image: str, *operations: dict[str, Any], kind: str = V21) -> testing.Result:
     raw = json.dumps(operations)
-    return client.simulate_patch(f"/v2/images/{image}", body=raw, headers={"Content-Type": kind, "Accept": "text/plain"})
+    return client.simulate_patch(
+        f"/v2/images/{image}", body=raw, headers={"Content-Type": kind, "Accept": "text/plain"}
+    )
 
 
 @pytest.fixture(params=["roles", "policies"])
