@@ -149,10 +149,15 @@ OPTIONS: dict[str, list[Any]] = {
         cfg.StrOpt("bind_host", default=_API.host, help="Address to listen on."),
         cfg.PortOpt("bind_port", default=_API.port, help="Port to listen on."),
         _whole("workers", _API.workers, "Processes of `tranship api`.", 1),
+        _seconds(
+            "client_socket_timeout",
+            _API.client_socket_timeout,
+            "How long a client may be silent within a request, or take nothing of an answer; 0: for ever.",
+        ),
     ],
     "glance_store": [cfg.StrOpt("default_backend", default="", help="The store when a request names none.")],
     "database": [cfg.StrOpt("connection", default="", secret=True, help="SQLAlchemy URL of PostgreSQL or SQLite.")],
-    "task": [_whole("task_time_to_live", 48, "Hours that a finished task is shown.", 0)],
+    "task": [_whole("task_time_to_live", 48, "Hours that a finished task is kept.", 0)],
     "image_format": [
         _texts("disk_formats", _API.disk_formats, help="Accepted disk formats."),
         _texts("container_formats", _API.container_formats, help="Accepted container formats."),

@@ -221,6 +221,7 @@ def _api_options(conf: Any) -> ApiOptions:
         port=conf.bind_port,
         workers=conf.workers,
         threads=own.threads,
+        client_socket_timeout=conf.client_socket_timeout,
         public_endpoint=conf.public_endpoint,
         default_project=own.default_project,
         default_user=own.default_user,

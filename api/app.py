@@ -52,7 +52,7 @@ def create_app(
     app.add_route("/healthcheck", Health(options.healthcheck_disable_file))
     app.add_route("/v2/images", Images(runtime, options, view))
     app.add_route("/v2/images/{image_id}", Image(runtime, dispatcher, options, view))
-    app.add_route("/v2/images/{image_id}/file", Data(runtime))
+    app.add_route("/v2/images/{image_id}/file", Data(runtime, options))
     app.add_route("/v2/images/{image_id}/import", Import(runtime, dispatcher))
     app.add_route("/v2/images/{image_id}/locations", Locations(runtime, dispatcher))
     app.add_route("/v2/images/{image_id}/stage", Stage(runtime))

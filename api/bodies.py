@@ -8,9 +8,6 @@ import msgspec
 LARGEST_BODY = 4 << 20
 """Bytes of JSON that are read at most; 128 properties of 16 KiB fit."""
 
-PATIENCE = 30.0
-"""Seconds for which the sender of JSON may be silent: meanwhile it has one of the few threads."""
-
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 
@@ -78,7 +75,7 @@ def _read(req: falcon.Request) -> bytes:
     if (length or 0) > LARGEST_BODY:
         raise _too_large()
     # A chunked body has its own end, which the server sees; asking for one byte more tells an overlong one.
-    raw = _receive(req, LARGEST_BODY + 1 if length is None else length)
+    raw = _received(req, LARGEST_BODY + 1 if length is None else length)
     if len(raw) > LARGEST_BODY:
         raise _too_large()
     if length is not None and len(raw) < length:
@@ -86,25 +83,15 @@ def _read(req: falcon.Request) -> bytes:
     return raw
 
 
-def _receive(req: falcon.Request, most: int) -> bytes:
-    set_patience(req, PATIENCE)
+def _received(req: falcon.Request, count: int) -> bytes:
+    """Read the body: what goes wrong with that comes of the client, in whatever words the server has for it."""
     try:
-        raw: bytes = req.stream.read(most)
-    except TimeoutError as error:
-        raise falcon.HTTPError(
-            falcon.HTTP_408, description=f"Nothing came for {PATIENCE:g} seconds, and the body is not whole."
-        ) from error
+        raw: bytes = req.stream.read(count)
+    except (BlockingIOError, TimeoutError) as error:
+        raise falcon.HTTPError(falcon.HTTP_408, description="Nothing came of the body for too long.") from error
     except Exception as error:
-        # Each server has errors of its own for bodies that are malformed or break off.
-        raise falcon.HTTPBadRequest(description="The body broke off, or is not framed as HTTP asks.") from error
+        raise falcon.HTTPBadRequest(description="The body broke off, or is not framed as HTTP wants it.") from error
     return raw
-
-
-def set_patience(req: falcon.Request, seconds: float) -> None:
-    """Let a read of the body fail when nothing comes for so long, where the server shows us its socket."""
-    connection = req.env.get("gunicorn.socket")
-    if connection is not None:
-        connection.settimeout(seconds)
 
 
 def _too_large() -> falcon.HTTPError:

@@ -76,6 +76,7 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "unsafe_image": "The data refers to files of its host, or is otherwise unsafe.",
         "source_broken": "The body broke off, or has another size than announced.",
         "source_stalled": "Nothing came for too long.",
+        "interrupted": "The service is being stopped.",
         "too_big": "More bytes than an image may have.",
         "upload_over": "The image was deleted meanwhile.",
         "staging_full": "The staging area has no room.",
@@ -98,7 +99,7 @@ _NOT_SHARED = "The image is not `shared`, or not the caller's."
 _READS = ("not_found",)
 _LIMITS = ("over_limit", "limits_unknown")
 _CHANGES = ("not_found", "conflict")
-_RECEIVES = (*_CHANGES, "source_broken", "source_stalled", "too_big", "upload_over", *_LIMITS)
+_RECEIVES = (*_CHANGES, "source_broken", "source_stalled", "interrupted", "too_big", "upload_over", *_LIMITS)
 _SUBMITS = (
     *("not_found", "conflict", "lock_held", "bad_import_request", "image_not_ready", "store_not_configured"),
     *("store_read_only", "location_quota", *_LIMITS, "uri_denied", "source_refused"),

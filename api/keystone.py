@@ -6,6 +6,7 @@ with the request's id and in the form that the client accepts, and what it knows
 
 import logging
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Any
 
 import falcon
@@ -23,6 +24,9 @@ except ImportError as error:
 log = logging.getLogger(__name__)
 
 SECTION = "keystone_authtoken"
+
+_BINARY = ("memcache_sasl_enabled", "memcache_tls_enabled")
+"""Options that need another client of memcached, which is looked for only when the first token comes."""
 
 
 class KeystoneAuthentication:
@@ -79,6 +83,9 @@ def _middleware(configuration: Any) -> Any:
             f"[{SECTION}] auth_type must be set (`password`, with auth_url, username, password and project_name, is "
             "what most clouds have)"
         )
+    for option in _BINARY:
+        if configuration[SECTION][option] and find_spec("bmemcached") is None:
+            raise ValueError(f"[{SECTION}] {option} needs python-binary-memcached, which is not installed")
     configuration.set_default("http_connect_timeout", PATIENCE, group=SECTION)
     given = {
         "oslo_config_config": configuration,

@@ -9,7 +9,7 @@ import falcon
 import msgspec
 from falcon import inspect
 
-from api.bodies import LARGEST_BODY, PATIENCE, answer
+from api.bodies import LARGEST_BODY, answer
 from api.calls import CALLS, HTML, JSON, TEXT, WORDS, Answer, Call
 from api.context import REQUEST_ID
 from api.errors import STATUSES
@@ -154,7 +154,7 @@ def _refusals(method: str, path: str, call: Call, *, asks: bool) -> dict[int, li
     json = call.example is not None
     add(400, _BODY_ERROR if json else _PATH_ERROR)
     if json:
-        add(408, f"Nothing of the body came for {PATIENCE:g} seconds.")
+        add(408, WORDS["source_stalled"])
         add(413, f"The body is longer than {LARGEST_BODY} bytes.")
     if asks:
         add(401, "Nobody is known by these credentials, or there are none.")

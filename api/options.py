@@ -70,8 +70,9 @@ class ApiOptions:
     `default_project` and `default_user` are everybody with `auth_strategy = none`; the project is also that of users
     whose line names none. `configuration` is all that was read, as oslo.config has it: OpenStack's libraries find their
     own sections in it. `policy_file` and `property_protection_file` are paths; without them the defaults of this
-    service hold, and no property is protected. Who of `trusted_proxies` (CIDR) connects is
-    believed what it says of the client's URL.
+    service hold, and no property is protected. Who of `trusted_proxies` (CIDR) connects is believed what it says of the
+    client's URL. `client_socket_timeout` is how many seconds a client may be silent within a request, or take nothing
+    of an answer.
     """
 
     auth_strategy: str = "none"
@@ -89,6 +90,7 @@ class ApiOptions:
     port: int = 9292
     workers: int = 2
     threads: int = 16
+    client_socket_timeout: float = 900.0
     public_endpoint: str = ""
     default_project: str = "default"
     default_user: str = "admin"

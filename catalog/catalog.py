@@ -143,6 +143,11 @@ class Catalog:
         with self.begin() as tx:
             return tx.uploads.expire(limit=limit)
 
+    def forget_tasks(self, *, limit: int) -> int:
+        """Delete tasks that ended long ago, at most `limit`; how many went."""
+        with self.begin() as tx:
+            return tx.tasks.forget(limit=limit)
+
     def withdraw(self, image_id: str, store: str, *, due_in: float | None) -> Withdrawn:
         """Take away the image's location in `store`; see `catalog.locations.withdraw`, also for what it raises."""
         with self.database.begin() as connection:

@@ -3,7 +3,6 @@
 import http.client
 import os
 import socket
-import struct
 import sys
 import time
 
@@ -12,26 +11,15 @@ from cli.errors import Refused
 
 BACKLOG = 2048
 
-PATIENCE = 30
-"""Seconds for which a client may be silent within the head of a request: meanwhile it has one of the few threads, and
-gunicorn would let it have that for ever. Who reads a body sets a patience of its own.
-"""
-
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
-def listen(host: str, port: int, *, patience: int = PATIENCE) -> socket.socket:
-    """Return a listening TCP socket; port 0 takes a free one. Raises `Refused`.
-
-    What it accepts does not wait for its client longer than `patience` seconds: then reading is a `BlockingIOError`.
-    """
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening TCP socket; port 0 takes a free one. Raises `Refused`."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         both = host == "::" and socket.has_dualstack_ipv6()
-        made = socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=both)
-        # Inherited by every connection, and left alone by a server that only says whether it is to block.
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", patience, 0))
-        return made
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         raise Refused(f"cannot listen on {url(host, port)}: {_words(error)}") from error
 

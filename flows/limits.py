@@ -114,9 +114,8 @@ def _require(runtime: "Runtime", project: str | None, limits: Limits, more: Mapp
     for name, asked in more.items():
         limit, now = getattr(limits, name), getattr(used, name)
         if 0 <= limit < now + asked:
-            raise OverLimit(
-                f"Project {project} may have {limit} {_WORDS[name]}: it has {now}, and {asked} more are asked for."
-            )
+            said = f"may have {limit} {_WORDS[name]}: it has {now}, and {asked} more are asked for."
+            raise OverLimit(project, said)
 
 
 def _room(

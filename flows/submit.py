@@ -11,13 +11,12 @@ from catalog.images import ImageRecord
 from catalog.preempt import Preemption
 from catalog.tasks import NewTask, TaskRecord
 from flows.admission import choose_stores, require_ready
-from flows.bring import take_back
 from flows.dispatch import Dispatcher
 from flows.errors import BadImportRequest
 from flows.flow import Admission, Flow, ImportRequest
 from flows.limits import require_room_to_import
 from flows.locations import settled
-from flows.methods import ALL_FLOWS, FLOWS
+from flows.methods import ALL_FLOWS, FLOWS, undo
 from flows.runtime import Runtime
 from pipeline.uris import mask
 
@@ -115,13 +114,8 @@ def _once_free(runtime: Runtime, image: ImageRecord) -> str:
 
 
 def _undo(tx: Fenced, task: TaskRecord, why: Preempted) -> None:
-    """Take back what a stale task did, by the rule of its own method, or of any if this version does not know it."""
-    if task.flow in ALL_FLOWS:
-        ALL_FLOWS[task.flow].undo(tx, why, why.code, str(why))
-    else:
-        take_back(tx, why, why.code, str(why))
-        if not tx.restage():
-            tx.requeue()
+    """Take back what a stale task did."""
+    undo(tx, task.flow, why, why.code, str(why))
 
 
 def _shown(request: ImportRequest, image: ImageRecord, stores: tuple[str, ...]) -> dict[str, object]:

@@ -9,7 +9,7 @@ from tests.api.sending import Body, raising
 
 @pytest.mark.parametrize(
     ("error", "status", "said"),
-    [(OSError("the server's own words"), 400, "broke off"), (TimeoutError("timed out"), 408, "Nothing came for")],
+    [(OSError("the server's own words"), 400, "broke off"), (TimeoutError("timed out"), 408, "Nothing came of")],
 )
 @pytest.mark.parametrize(("method", "path"), [("POST", "/v2/images"), ("PATCH", "/v2/images/x"), ("POST", "/v2/tasks")])
 def test_a_sender_of_json_that_goes_away(

@@ -129,6 +129,8 @@ class KeystoneServer(Server):
             "user_domain_id": "default",
             "project_domain_id": "default",
             "interface": "public",
+            # Tests that share two cores with others never fail for that.
+            "http_connect_timeout": 60,
             **more,
         }
 
@@ -141,6 +143,7 @@ class KeystoneServer(Server):
             "password": password,
             "user_domain_id": "default",
             "system_scope": "all",
+            "timeout": 60,
             **more,
         }
 
