@@ -23,7 +23,7 @@ from api.options import ApiOptions, CorsOptions, KeystoneLimitOptions
 from flows.methods import FLOWS
 from flows.options import STAGING_STORE, BrokerOptions, ImportOptions, LeaseOptions, Limits, StagingOptions
 from flows.policy import UriRules
-from option_table import OPTIONS, STORE_OPTIONS, store_section, unknown
+from option_table import OPTIONS, STORE_OPTIONS, left_alone, store_section, unknown
 from pipeline.decompress import ExpansionLimit
 from pipeline.formats import FormatRules
 from pipeline.sources import HttpOptions
@@ -87,8 +87,11 @@ def load(
             conf.set_override(option, value, None if section == "DEFAULT" else section)
     for section, options in OPTIONS.items():
         _check(conf, section, options)
-    for sentence in unknown(config_files):
+    stores = (*conf.enabled_backends, STAGING_STORE)
+    for sentence in unknown(config_files, stores):
         log.warning("%s", sentence)
+    if names := left_alone(config_files, stores):
+        log.debug("in the configuration, but not read here: %s", names)
     return _frozen(conf)
 
 

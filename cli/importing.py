@@ -51,14 +51,14 @@ class Targets:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An import as the command line names it."""
+    """An import as the command line names it. `image` is the id or the name of one that is there."""
 
     origin: Origin
     targets: Targets = Targets()
     name: str | None = None
     disk_format: str | None = None
     container_format: str = "bare"
-    image_id: str | None = None
+    image: str | None = None
     checksum: str | None = None
     checksum_of: str | None = None
 
@@ -97,10 +97,11 @@ def start(client: Client, wanted: Wanted, out: Console) -> str:
     with wanted.origin.opened() as data:
         if data is not None:
             _foresee(client, wanted)
-        if wanted.image_id is not None:
-            _bring(client, wanted.image_id, wanted, data, out)
-            return wanted.image_id
-        image_id: str = client.create_image(wanted.attributes())["id"]
+        if wanted.image is not None:
+            image_id = client.find(wanted.image)
+            _bring(client, image_id, wanted, data, out)
+            return image_id
+        image_id = str(client.create_image(wanted.attributes())["id"])
         try:
             _bring(client, image_id, wanted, data, out)
         except BaseException as failure:

@@ -288,18 +288,6 @@ def test_what_makes_no_sense_is_refused_by_name(load: Callable[[str], Settings],
     assert SECRET not in "".join(traceback.format_exception(refused.value))
 
 
-def test_an_unknown_name_of_ours_is_said(
-    load: Callable[[str], Settings], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Given misspelt options, when they are read, then those of our section are said, Glance's own sections are not."""
-    monkeypatch.setenv("OS_TRANSHIP__LEASE_TLL", SECRET)
-    load(f"[DEFAULT]\nshow_multiple_locations = true\n[tranship]\nlease_ttl = 30\nleese_ttl = {SECRET}\n")
-    (ours, environment) = caplog.messages
-    assert ours.startswith("[tranship] leese_ttl (")
-    assert ours.endswith("): there is no such option")
-    assert environment == "OS_TRANSHIP__LEASE_TLL: there is no option lease_tll"
-
-
 def test_a_bad_option_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given a bad value in the environment, then the refusal names the option and the variable."""
     monkeypatch.setenv("OS_TRANSHIP__WORKER_CONCURRENCY", "0")
