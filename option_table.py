@@ -3,10 +3,8 @@
 Where the values are defined, in the option classes of the rooms, their defaults are; the table repeats none of them.
 """
 
-import difflib
-import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from oslo_config import cfg, types
@@ -263,66 +261,3 @@ OPTIONS: dict[str, list[Any]] = {
         _whole("http_min_rate", _HTTP.min_rate, "Slowest source to wait for, in bytes a second.", 0),
     ],
 }
-
-
-def unknown(config_files: Sequence[str], stores: Collection[str]) -> Iterator[str]:
-    """A sentence for every name that nobody reads and that looks as if somebody should, with the nearest that is read.
-
-    In our own section, and in those of the `stores`, that is every unknown name. In Glance's sections, and of sections,
-    it is one that is almost right: the others may well be Glance's, which have more than we read.
-    """
-    known = _known(stores)
-    for name in config_files:
-        for section, options in _names_in(name).items():
-            if section not in known:
-                nearest = difflib.get_close_matches(section, known, 1, _ALMOST)
-                if nearest:
-                    yield f"[{section}] ({name}): there is no such section; did you mean [{nearest[0]}]?"
-                continue
-            ours = section == "tranship" or section in stores
-            for option in sorted(options - known[section]):
-                nearest = difflib.get_close_matches(option, known[section], 1, _NEAR if ours else _ALMOST)
-                if ours or nearest:
-                    yield f"[{section}] {option} ({name}): there is no such option{_hint(nearest)}"
-    prefix = "OS_TRANSHIP__"
-    for variable in sorted(name for name in os.environ if name.startswith(prefix)):
-        option = variable.removeprefix(prefix).lower()
-        if option not in known["tranship"]:
-            nearest = difflib.get_close_matches(option, known["tranship"], 1, _NEAR)
-            yield f"{variable}: there is no option {option}{_hint(nearest)}"
-
-
-def left_alone(config_files: Sequence[str], stores: Collection[str]) -> str:
-    """What the files have beside what is read, in one line: `[DEFAULT] a, b; [paste_deploy]`. Empty if nothing."""
-    known, found = _known(stores), dict[str, set[str]]()
-    for name in config_files:
-        for section, options in _names_in(name).items():
-            found.setdefault(section, set()).update(options - known.get(section, set()))
-    parts = (
-        f"[{section}] {', '.join(sorted(options))}" if section in known else f"[{section}]"
-        for section, options in found.items()
-        if options and section not in _READ_ELSEWHERE
-    )
-    return "; ".join(parts)
-
-
-_NEAR, _ALMOST = 0.75, 0.85
-"""How much alike two names must be (difflib): to be worth a hint, and for one to be taken for the other misspelt."""
-
-_READ_ELSEWHERE = ("keystone_authtoken",)
-
-
-def _known(stores: Collection[str]) -> dict[str, set[str]]:
-    """The names of all sections, and of the options in each."""
-    known = {section: {option.name for option in options} for section, options in OPTIONS.items()}
-    return known | {store: {option.name for option in store_section()} for store in stores}
-
-
-def _names_in(config_file: str) -> dict[str, set[str]]:
-    found: dict[str, dict[str, Any]] = {}
-    cfg.ConfigParser(config_file, found).parse()
-    return {section: set(options) for section, options in found.items()}
-
-
-def _hint(nearest: Sequence[str]) -> str:
-    return f"; did you mean {nearest[0]}?" if nearest else ""

@@ -8,7 +8,8 @@ import pytest
 
 import settings
 from api.options import CorsOptions
-from settings import BadSettings, Settings
+from option_files import BadSettings
+from settings import Settings
 
 Load = Callable[[str], Settings]
 
