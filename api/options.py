@@ -57,7 +57,7 @@ class ApiOptions:
     whose line names none. `configuration` is all that was read, as oslo.config has it: OpenStack's libraries find their
     own sections in it. `policy_file` and `property_protection_file` are paths; without them the defaults of this
     service hold, and no property is protected. Who of `trusted_proxies` (CIDR) connects is
-    believed what it says of the client's URL.
+    believed what it says of the client's URL. `show_multiple_locations` also lets users change locations by PATCH.
     """
 
     auth_strategy: str = "none"
@@ -81,6 +81,8 @@ class ApiOptions:
     property_quota: int = 128
     tag_quota: int = 128
     member_quota: int = 128
+    show_multiple_locations: bool = False
+    show_image_direct_url: bool = False
     disk_formats: tuple[str, ...] = tuple("ami ari aki vhd vhdx vmdk raw qcow2 vdi iso ploop".split())
     container_formats: tuple[str, ...] = tuple("ami ari aki bare ovf ova docker compressed".split())
     healthcheck_disable_file: str = ""

@@ -47,8 +47,9 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
     once_free = _once_free(runtime, image)
     require_ready(flow, image, once_free)
     admission = flow.admit(runtime, request, replace(image, status=once_free))
-    holding = tuple(dict.fromkeys(place.store for place in settled(runtime, image).locations))
-    stores = (admission.store,) if admission.store else _chosen(runtime, request, holding)
+    places = tuple(place.store for place in settled(runtime, image).locations)
+    holding = tuple(dict.fromkeys(places))
+    stores = (admission.store,) if admission.store else _chosen(runtime, request, places)
     require_room_to_import(runtime, image, stores, flow.begins_from)
     new = _new_task(image, request, who, flow, admission, stores, holding)
     task_id = new.id

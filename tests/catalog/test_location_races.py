@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from catalog import tables as t
 from catalog.catalog import Catalog
 from catalog.errors import CatalogError, LastLocation, LockHeld
-from catalog.locations import Withdrawn, withdraw
+from catalog.locations import Locations, Withdrawn
 from tests.catalog.at_once import Beside, at_once
 from tests.catalog.rows import image_of, imported, new_task
 
@@ -39,7 +39,7 @@ def test_the_second_of_the_last_two_sees_the_first(postgres: Catalog, beside: Be
     image_id, _ = imported(postgres, ("a", "b"))
     with postgres.database.begin() as first:
         assert postgres.lock.holder(first, image_id) is None
-        withdraw(first, postgres.database, image_id, "a", held=None, due_in=900.0, grace=60.0)
+        Locations(first, postgres.database, grace=60.0).withdraw(image_id, "a", held=None, due_in=900.0)
         second = beside(lambda: withdrawn(postgres, image_id, "b"))
     assert isinstance(second.result(), LastLocation)
     assert [at.store for at in image_of(postgres, image_id).locations] == ["b"]
@@ -50,7 +50,7 @@ def test_without_the_lock_the_image_is_enough(postgres: Catalog, beside: Beside)
     image_id, _ = imported(postgres, ("a", "b"))
 
     def take(connection: Connection, store: str) -> Withdrawn:
-        return withdraw(connection, postgres.database, image_id, store, held=None, due_in=900.0, grace=60.0)
+        return Locations(connection, postgres.database, grace=60.0).withdraw(image_id, store, held=None, due_in=900.0)
 
     def take_alone(store: str) -> Withdrawn:
         with postgres.database.begin() as connection:
