@@ -4,6 +4,7 @@ Where the values are defined, in the option classes of the rooms, their defaults
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -37,12 +38,43 @@ def _list_of(item: Any) -> Any:
 _TEXT = types.String(quotes=True)
 
 
+def _like(pattern: str, example: str) -> Any:
+    """The type of a text that can only work in one form."""
+
+    def parse(value: Any) -> str:
+        text: str = _TEXT(value)
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{text!r} is nothing like {example}")
+        return text
+
+    return parse
+
+
+_BASE = _like(r"(https?://[^\s/][^\s]*)?", "https://cloud.example.org/image")
+_ORIGIN = _like(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/]+", "https://horizon.example.org, without a path, or *")
+
+
 def _texts(name: str, default: Sequence[str], help: str) -> Any:
     return cfg.Opt(name, type=_list_of(_TEXT), default=list(default), help=help)
 
 
 def _ports(name: str, default: Sequence[int], help: str) -> Any:
     return cfg.Opt(name, type=_list_of(types.Port()), default=list(default), help=help)
+
+
+_UNITS = ("B", "KB", "MB", "GB", "TB")
+_SIZE = re.compile(rf"(?P<number>[0-9]{{1,12}})(?P<unit>{'|'.join(_UNITS)})?")
+
+
+def _size(value: Any) -> int:
+    """The bytes of `10GB`, as Glance writes quotas: units are powers of 1024, and none is bytes."""
+    found = _SIZE.fullmatch(str(value).strip())
+    if found is None:
+        raise ValueError(f"{value!r} is not a number and one of {', '.join(_UNITS)}")
+    return int(found["number"]) << 10 * _UNITS.index(found["unit"] or "B")
+
+
+_A_SIZE: Any = _size
 
 
 STORE_OPTIONS = (
@@ -77,7 +109,10 @@ def store_section() -> list[Any]:
     return [*(cfg.StrOpt(option, secret=option in _SECRET) for option in STORE_OPTIONS), *_ANY_STORE]
 
 
+_INTERFACES = [face + url for url in ("", "URL") for face in ("public", "internal", "admin")]
+
 _API, _BROKER, _LEASE = ApiOptions(), BrokerOptions(), LeaseOptions()
+_KEYSTONE_LIMITS = _API.keystone_limits
 _IMPORTS, _URIS, _HTTP, _CORS = ImportOptions(), UriRules(), HttpOptions(), CorsOptions()
 
 OPTIONS: dict[str, list[Any]] = {
@@ -98,7 +133,8 @@ OPTIONS: dict[str, list[Any]] = {
         _whole("image_property_quota", _API.property_quota, "Most properties of an image; negative: no limit."),
         _whole("image_tag_quota", _API.tag_quota, "Most tags of an image; negative: no limit."),
         _whole("image_member_quota", _API.member_quota, "Most projects to share an image with; negative: no limit."),
-        cfg.StrOpt("user_storage_quota", default="0", help="Most a project may store, such as 10GB; 0: no limit."),
+        cfg.Opt("user_storage_quota", type=_A_SIZE, default=0, help="Most a project may store (10GB); 0: no limit."),
+        cfg.BoolOpt("use_keystone_limits", default=False, help="Let Keystone say what a project may have."),
         _whole("limit_param_default", _API.limit_param_default, "Images on a page.", 1),
         _whole("api_limit_max", _API.api_limit_max, "Most images on a page.", 1),
         cfg.StrOpt("node_staging_uri", default="", help="file:// URI of the staging directory, where no section says."),
@@ -111,7 +147,7 @@ OPTIONS: dict[str, list[Any]] = {
             choices=PROTECTION_FORMATS,
             help="Whether that file names roles or rules.",
         ),
-        cfg.StrOpt("public_endpoint", default="", help="Base of links, when clients see another address than we do."),
+        cfg.Opt("public_endpoint", type=_BASE, default="", help="Base of links, when clients see another address."),
         cfg.StrOpt("bind_host", default=_API.host, help="Address to listen on."),
         cfg.PortOpt("bind_port", default=_API.port, help="Port to listen on."),
         _whole("workers", _API.workers, "Processes of `tranship api`.", 1),
@@ -134,12 +170,24 @@ OPTIONS: dict[str, list[Any]] = {
         _ports("disallowed_ports", [], help="Refused ports."),
     ],
     "cors": [
-        _texts("allowed_origin", [], help="Web pages (scheme://host[:port]) whose scripts may ask; * for all."),
+        cfg.Opt(
+            "allowed_origin",
+            type=_list_of(_ORIGIN),
+            default=[],
+            help="Web pages (scheme://host[:port]) whose scripts may ask; * for all.",
+        ),
         cfg.BoolOpt("allow_credentials", default=_CORS.allow_credentials, help="Whether scripts may send cookies."),
         _texts("expose_headers", _CORS.expose_headers, help="Headers of answers that scripts may read."),
         _whole("max_age", _CORS.max_age, "How long a browser remembers the permission. Seconds.", 0),
         _texts("allow_methods", _CORS.allow_methods, help="Methods that scripts may use."),
         _texts("allow_headers", _CORS.allow_headers, help="Headers that scripts may send."),
+    ],
+    "oslo_limit": [
+        cfg.StrOpt("endpoint_id", default="", help="By which endpoint Keystone knows this service."),
+        cfg.StrOpt("endpoint_service_type", default="", help="The type of its service, where no id is set."),
+        cfg.StrOpt("endpoint_service_name", default="", help="The name of its service."),
+        cfg.StrOpt("endpoint_region_name", default="", help="Its region."),
+        cfg.StrOpt("endpoint_interface", default="public", choices=_INTERFACES, help="The interface of the endpoint."),
     ],
     "oslo_policy": [
         cfg.StrOpt("policy_file", default="", help="Rules other than the defaults, YAML or JSON."),
@@ -179,6 +227,7 @@ OPTIONS: dict[str, list[Any]] = {
         _seconds("resend_after", _LEASE.resend_after, "When an unanswered message is sent again.", 0.1),
         _seconds("sweep_interval", _LEASE.sweep_interval, "How often a worker looks for lost work and garbage.", 0.1),
         _seconds("orphan_grace", _LEASE.orphan_grace, "How long deleted objects are looked for again."),
+        _seconds("keystone_limits_cache_time", _KEYSTONE_LIMITS.cache_time, "How long limits from Keystone hold."),
         _whole("image_stage_total", -1, "Most a project may have on its way, in MiB; negative: no limit."),
         _whole("image_count_total", -1, "Most images of a project; negative: no limit."),
         _whole("image_count_uploading", -1, "Most images of a project on their way; negative: no limit."),
@@ -189,6 +238,12 @@ OPTIONS: dict[str, list[Any]] = {
             "store_idle_timeout",
             _IMPORTS.store_idle_timeout,
             "Longest time that one call to a store on a network may take.",
+            0.1,
+        ),
+        _seconds(
+            "store_commit_timeout",
+            _IMPORTS.store_commit_timeout,
+            "Longest time that a store on a network may take to complete an object whose bytes it has.",
             0.1,
         ),
         cfg.BoolOpt("md5_checksum", default=_IMPORTS.md5, help="Also fill the legacy md5 `checksum`."),

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from oslo_config import cfg
 
-from api.options import ApiOptions, CorsOptions
+from api.options import ApiOptions, CorsOptions, KeystoneLimitOptions
 from flows.methods import FLOWS
 from flows.options import STAGING_STORE, BrokerOptions, ImportOptions, LeaseOptions, Limits, StagingOptions
 from flows.policy import UriRules
@@ -37,9 +37,6 @@ EMBEDDED_STORES = ("a", "b", "c")
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """What every broker takes as part of the name of a queue."""
-
-_UNITS = ("B", "KB", "MB", "GB", "TB")
-_QUOTA = re.compile(rf"(?P<number>[0-9]{{1,12}})(?P<unit>{'|'.join(_UNITS)})?")
 
 _DATADIR = "filesystem_store_datadir"
 
@@ -66,6 +63,7 @@ class Settings:
     broker: BrokerOptions
     lease: LeaseOptions
     imports: ImportOptions
+    limits: Limits
     api: ApiOptions
     stores: tuple[StoreSpec, ...]
     default_store: str
@@ -158,6 +156,7 @@ def _frozen(conf: Any) -> Settings:
             orphan_grace=own.orphan_grace,
         ),
         imports=_import_options(conf),
+        limits=_limits(conf),
         api=_api_options(conf),
         stores=stores,
         default_store=conf.glance_store.default_backend or stores[0].id,
@@ -182,32 +181,26 @@ def _import_options(conf: Any) -> ImportOptions:
         image_size_cap=conf.image_size_cap,
         location_quota=conf.image_location_quota,
         secure_hash=conf.do_secure_hash,
-        limits=_limits(conf),
         task_time_to_live=conf.task.task_time_to_live * 3600.0,
         max_attempts=own.max_attempts,
         retry_base=own.retry_base,
         retry_cap=own.retry_cap,
         store_idle_timeout=own.store_idle_timeout,
+        store_commit_timeout=own.store_commit_timeout,
     )
 
 
 def _limits(conf: Any) -> Limits:
     own = conf.tranship
+    if conf.use_keystone_limits:
+        # Not these. Whoever would go by them all the same allows nothing, rather than everything.
+        return Limits(stored=0, staged=0, images=0, uploading=0)
     return Limits(
-        stored=_bytes(conf.user_storage_quota) or -1,
+        stored=conf.user_storage_quota or -1,
         staged=own.image_stage_total << 20 if own.image_stage_total >= 0 else -1,
         images=own.image_count_total,
         uploading=own.image_count_uploading,
     )
-
-
-def _bytes(text: str) -> int:
-    """The bytes of `10GB`, as Glance writes quotas: units are powers of 1024, and none is bytes."""
-    with _named("DEFAULT", "user_storage_quota"):
-        found = _QUOTA.fullmatch(text.strip())
-        if found is None:
-            raise ValueError(f"{text!r} is not a number and one of B, KB, MB, GB, TB")
-        return int(found["number"]) << 10 * _UNITS.index(found["unit"] or "B")
 
 
 def _api_options(conf: Any) -> ApiOptions:
@@ -220,6 +213,8 @@ def _api_options(conf: Any) -> ApiOptions:
         property_protection_file=_beside(conf, "[DEFAULT] property_protection_file", conf.property_protection_file),
         property_protection_rule_format=conf.property_protection_rule_format,
         configuration=conf,
+        use_keystone_limits=conf.use_keystone_limits,
+        keystone_limits=_keystone_limits(conf),
         trusted_proxies=tuple(own.trusted_proxies),
         cors=_cors_options(conf.cors),
         host=conf.bind_host,
@@ -248,6 +243,18 @@ def _api_options(conf: Any) -> ApiOptions:
             "enable_proxy_headers_parsing asks for: from anybody else they are lies"
         )
     return options
+
+
+def _keystone_limits(conf: Any) -> KeystoneLimitOptions:
+    given = conf.oslo_limit
+    return KeystoneLimitOptions(
+        cache_time=conf.tranship.keystone_limits_cache_time,
+        endpoint_id=given.endpoint_id,
+        service_type=given.endpoint_service_type,
+        service_name=given.endpoint_service_name,
+        region_name=given.endpoint_region_name,
+        interface=given.endpoint_interface,
+    )
 
 
 def _policy_file(conf: Any) -> str:
@@ -312,8 +319,9 @@ def _store(conf: Any, name: str, driver: str) -> StoreSpec:
     section = conf[name]
     options = {option: section[option] for option in STORE_OPTIONS if section[option] is not None}
     if driver == "s3":
-        # What the parts of an object of unknown length are planned for.
+        # What the parts of an object of unknown length are planned for, and how long to wait until they are one.
         options["image_size_cap"] = conf.image_size_cap
+        options["store_commit_timeout"] = conf.tranship.store_commit_timeout
     return StoreSpec(name, driver, section.store_description, section.weight, options)
 
 

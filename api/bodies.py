@@ -8,6 +8,9 @@ import msgspec
 LARGEST_BODY = 4 << 20
 """Bytes of JSON that are read at most; 128 properties of 16 KiB fit."""
 
+PATIENCE = 30.0
+"""Seconds for which the sender of JSON may be silent: meanwhile it has one of the few threads."""
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 
@@ -75,12 +78,33 @@ def _read(req: falcon.Request) -> bytes:
     if (length or 0) > LARGEST_BODY:
         raise _too_large()
     # A chunked body has its own end, which the server sees; asking for one byte more tells an overlong one.
-    raw: bytes = req.stream.read(LARGEST_BODY + 1 if length is None else length)
+    raw = _receive(req, LARGEST_BODY + 1 if length is None else length)
     if len(raw) > LARGEST_BODY:
         raise _too_large()
     if length is not None and len(raw) < length:
         raise falcon.HTTPBadRequest(description=f"The body ends after {len(raw)} of {length} bytes.")
     return raw
+
+
+def _receive(req: falcon.Request, most: int) -> bytes:
+    set_patience(req, PATIENCE)
+    try:
+        raw: bytes = req.stream.read(most)
+    except TimeoutError as error:
+        raise falcon.HTTPError(
+            falcon.HTTP_408, description=f"Nothing came for {PATIENCE:g} seconds, and the body is not whole."
+        ) from error
+    except Exception as error:
+        # Each server has errors of its own for bodies that are malformed or break off.
+        raise falcon.HTTPBadRequest(description="The body broke off, or is not framed as HTTP asks.") from error
+    return raw
+
+
+def set_patience(req: falcon.Request, seconds: float) -> None:
+    """Let a read of the body fail when nothing comes for so long, where the server shows us its socket."""
+    connection = req.env.get("gunicorn.socket")
+    if connection is not None:
+        connection.settimeout(seconds)
 
 
 def _too_large() -> falcon.HTTPError:

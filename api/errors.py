@@ -31,6 +31,7 @@ STATUSES: Mapping[str, int] = {
     "store_not_configured": 409,
     "location_quota": 413,
     "over_limit": 413,
+    "limits_unknown": 503,
     "source_refused": 400,
     "uri_denied": 400,
     "store_unknown": 409,
@@ -113,8 +114,8 @@ def serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPErro
         resp.data = _HTML.format(status=status, explanation=html.escape(explanation, quote=False)).encode()
     elif wanted == falcon.MEDIA_JSON:
         resp.content_type = falcon.MEDIA_JSON
-        # Glance's template leaves an empty detail behind; its clients know the text with it.
-        flat = {"message": f"{explanation}<br /><br />\n\n\n", "code": status, "title": title}
+        # Without the markup that Glance's template leaves behind the text: clients print it as it is.
+        flat = {"message": explanation, "code": status, "title": title}
         resp.data = msgspec.json.encode(flat)
     else:
         resp.content_type = "text/plain; charset=UTF-8"
@@ -123,11 +124,12 @@ def serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPErro
 
 def _form(req: falcon.Request) -> str:
     """The media type of the error body; empty for plain text."""
-    accept = req.get_header("Accept")
-    if accept is None:
+    accept = (req.get_header("Accept") or "").strip()
+    if not accept:
+        # An empty one is openstacksdk's, where it changes and sends: of plain text it would show nobody a word.
         return "text/html"
     try:
         return mediatypes.best_match(["text/html", falcon.MEDIA_JSON], accept)
     except ValueError:
-        # An empty header, as openstacksdk sends it, or one that is no list of media types.
+        # It is no list of media types.
         return ""

@@ -5,7 +5,6 @@ with the request's id and in the form that the client accepts, and what it knows
 """
 
 import logging
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,25 +12,17 @@ import falcon
 
 from api.context import Context, caller_of, role_names
 from api.options import ApiOptions
+from api.sections import PATIENCE, missing, reading
 
 try:
     from keystoneauth1.exceptions import ClientException
     from keystonemiddleware.auth_token import AuthProtocol, list_opts
-except ImportError as missing:
-    raise ValueError(
-        "[tranship] auth_strategy is keystone, which needs what `pip install tranship[keystone]` brings "
-        f"(there is no module {missing.name})"
-    ) from missing
+except ImportError as error:
+    raise missing("[tranship] auth_strategy is keystone", error) from error
 
 log = logging.getLogger(__name__)
 
 SECTION = "keystone_authtoken"
-
-_WHERE = re.compile(r"LocationInfo\(location=.*?, detail='(.*?)'\)")
-"""How oslo.config says where a value comes from; people need the file or variable alone."""
-
-PATIENCE = 5
-"""Seconds that one try of asking Keystone may take, unless the section says otherwise; by itself there is no end."""
 
 
 class KeystoneAuthentication:
@@ -94,15 +85,8 @@ def _middleware(configuration: Any) -> Any:
         # Who may ask is decided here and now; put off, a Keystone that is away would look like a wrong token.
         "delay_auth_decision": False,
     }
-    try:
+    with reading(SECTION):
         return AuthProtocol(_passed, given)
-    except AttributeError:
-        # oslo.config's error for what follows a $: neither it nor the trace is shown, it may be the rest of a password.
-        raise ValueError(f"[{SECTION}] refers to an option that does not exist; a $ is written as $$") from None
-    except Exception as error:
-        # What its plugins raise for options that make no sense has no class in common.
-        why = _WHERE.sub(r"\1", str(error))
-        raise ValueError(f"[{SECTION}]: {why}") from error
 
 
 def _context(environ: dict[str, Any], request_id: str) -> Context:

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 
 import falcon
 
-from api.bodies import has_body
-from api.received import set_patience
+from api.bodies import has_body, set_patience
 
 LINGER = 5.0
 """Seconds for which a refused body is still received, and thrown away; who is not done by then is cut off."""

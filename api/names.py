@@ -2,7 +2,11 @@
 
 import falcon
 
+from catalog.images import NewImage
 from catalog.names import reserved
+
+WRITABLE = frozenset(NewImage.__dataclass_fields__) - {"properties"}
+"""Attributes that a client may give to an image that it makes. Any other name is that of a custom property."""
 
 _READ_ONLY = frozenset(
     "status checksum size virtual_size created_at updated_at os_hash_algo os_hash_value "

@@ -50,6 +50,20 @@ class CorsOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class KeystoneLimitOptions:
+    """How long (in seconds) it is believed what Keystone says of limits, and by which endpoint it knows this service:
+    one of this id, or the only one of this service, region and interface.
+    """
+
+    cache_time: float = 60.0
+    endpoint_id: str = ""
+    service_type: str = ""
+    service_name: str = ""
+    region_name: str = ""
+    interface: str = "public"
+
+
+@dataclass(frozen=True, slots=True)
 class ApiOptions:
     """Who may ask, and how answers look.
 
@@ -67,6 +81,8 @@ class ApiOptions:
     property_protection_file: str = ""
     property_protection_rule_format: str = PROTECTION_FORMATS[0]
     configuration: Any = field(default=None, repr=False, compare=False)
+    use_keystone_limits: bool = False
+    keystone_limits: KeystoneLimitOptions = KeystoneLimitOptions()
     trusted_proxies: tuple[str, ...] = ()
     cors: CorsOptions = CorsOptions()
     host: str = "127.0.0.1"

@@ -90,7 +90,9 @@ PARAMETERS: Final[Mapping[str, list[Parameter]]] = {
     "tasks": _task_filters(),
     "prefer": [_query("prefer", "Stores to try first, with commas between")],
     "Range": [_parameter("header", "Range", "`bytes=a-b`, `a-` or `-n`", _TEXT)],
-    STORE_HEADER: [_parameter("header", STORE_HEADER, "One store; instead of `stores` in the body", _TEXT)],
+    STORE_HEADER: [
+        _parameter("header", STORE_HEADER, "The store that takes the data, where the body names none", _TEXT)
+    ],
     SIZE: [_parameter("header", SIZE, "How many bytes will come", {"type": "string", "pattern": r"^\d{1,19}$"})],
     REQUEST_ID: [_parameter("header", REQUEST_ID, "A name for this request, told in answers and logs", _TEXT)],
 }

@@ -2,7 +2,7 @@
 
 import falcon
 
-from api.bodies import has_body
+from api.bodies import has_body, set_patience
 from pipeline.errors import SourceBroken, SourceStalled
 from pipeline.received import ReceivedSource
 
@@ -49,10 +49,3 @@ def data_of(req: falcon.Request, size: int | None, *, patience: float) -> Receiv
         return piece
 
     return ReceivedSource(read, size)
-
-
-def set_patience(req: falcon.Request, seconds: float) -> None:
-    """Let a read of the body fail when nothing comes for so long, where the server shows us its socket."""
-    connection = req.env.get("gunicorn.socket")
-    if connection is not None:
-        connection.settimeout(seconds)

@@ -24,6 +24,9 @@ SUCCESS, FAILURE, INTERRUPTED = 0, 1, 3
 _CHECKSUM = re.compile(r"\w+:.*")
 """An algorithm and a value, which the service knows how to judge; no path that anybody meant looks like that."""
 
+_BLAMED = ("corrupt", "format_mismatch", "too_big", "unsafe_image")
+"""Failures that the uploaded bytes are to blame for, beside a checksum: the service takes others in their place."""
+
 _COMPRESSION = (".gz", ".zst", ".xz", ".bz2")
 _FORMATS = {".qcow2": "qcow2", ".iso": "iso", ".vmdk": "vmdk", ".vhd": "vhd", ".vhdx": "vhdx", ".vdi": "vdi"}
 
@@ -163,7 +166,7 @@ def follow(client: Client, image_id: str, out: Console, err: Console, *, outlive
     _say_reasons(err, last, unless=last.message)
     with suppress(ClientError):
         if client.image(image_id)["status"] == "uploading":
-            _say(err, _kept(client, image_id))
+            _say(err, _kept(client, image_id, last.error_code))
     return FAILURE
 
 
@@ -177,9 +180,19 @@ def _say(to: Console, text: str) -> None:
     to.print(text, markup=False, soft_wrap=True)
 
 
-def _kept(client: Client, image_id: str) -> str:
-    again, away = client.typed(f"import --image {image_id}"), client.typed(f"delete {image_id}")
-    return f"The upload is kept. To import it: {again}; to throw it away: {away}"
+def _kept(client: Client, image_id: str, why: str | None = None) -> str:
+    """What to type next for an upload that is kept; `why` its import has failed decides what can help."""
+    again, other = f"import --image {image_id}", f"import FILE --image {image_id}"
+    ways = {"import it": again}
+    if why == "checksum_mismatch":
+        ways = {
+            "compare it with another checksum": f"{again} --checksum SUM",
+            "upload another file in its place": f"{other} --checksum SUM",
+        }
+    elif why in _BLAMED:
+        ways = {"upload another file in its place": other, "import it as it is": again}
+    ways["throw it away"] = f"delete {image_id}"
+    return "The upload is kept. To " + "; to ".join(f"{what}: {client.typed(how)}" for what, how in ways.items())
 
 
 def _stem(name: str) -> PurePosixPath:

@@ -73,10 +73,12 @@ def check(settings: Settings, *, create: bool = False) -> Checked:
 def check_callers(settings: Settings) -> None:
     """See whether it can be told who asks, and what they may, before there is a socket to ask at. Raises `Refused`."""
     from api.authentication import authenticator
+    from api.limits import limit_source
     from api.policy import Policy
 
     with refusing():
         authenticator(settings.api)
+        limit_source(settings.api, settings.limits)
         Policy(settings.api)
 
 

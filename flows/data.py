@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from catalog.facts import DataFacts
 from catalog.images import ImageRecord
 from flows.errors import FormatsMissing
-from flows.limits import largest
 from flows.runtime import Runtime
 from pipeline.facts import Facts
 from pipeline.formats import FormatTap
@@ -33,10 +32,10 @@ def require_formats(image: ImageRecord, before: str) -> None:
             raise FormatsMissing(f"'{name}' of image {image.id} needs to be set before {before}.")
 
 
-def checks(runtime: Runtime, image: ImageRecord, *, copies: int = 1) -> list[Tap]:
-    """What may veto the bytes, which will be kept in so many copies: their number, and their format."""
+def checks(runtime: Runtime, image: ImageRecord, *, cap: int) -> list[Tap]:
+    """What may veto the bytes: their number, of which there may be `cap`, and their format."""
     return [
-        SizeTap(cap=largest(runtime, image.owner, copies=copies)),
+        SizeTap(cap=cap),
         FormatTap(str(image.disk_format), str(image.container_format), runtime.formats),
     ]
 

@@ -49,6 +49,13 @@ class OverLimit(NotAdmitted):
     code = "over_limit"
 
 
+class LimitsUnknown(NotAdmitted):
+    """Who says what a project may have cannot be asked (503); the text names it."""
+
+    code = "limits_unknown"
+    transient = True
+
+
 class StagingError(Exception):
     """The staging area does not do what it is there for."""
 

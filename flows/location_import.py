@@ -13,7 +13,9 @@ from catalog.locations import NewLocation
 from flows.bring import image_of, take_back_and_requeue
 from flows.data import Expected, checks, hashes, known_of
 from flows.flow import Admission, Facts, Flow, ImportRequest, Record, Step, StepContext
+from flows.limits import room_of
 from flows.locations import is_ours, place_of
+from flows.reception import require_fitting
 from flows.runtime import Runtime
 from pipeline.stored import Copy, StoreSource
 from pipeline.taps import ProgressTap, StopTap, Tap
@@ -31,6 +33,7 @@ def _verify(ctx: StepContext) -> Record:
     store, key = _place(ctx)
     ctx.monitor.show("connecting")
     size = ctx.runtime.stores.get(store).stat(key).size
+    require_fitting(size, room_of(ctx.runtime, ctx.task, image))
     promised: str | None = ctx.task.source["checksum"]
     algorithm, _, value = promised.partition(":") if promised else (None, "", "")
     if ctx.runtime.options.secure_hash:
@@ -47,7 +50,7 @@ def _read(ctx: StepContext, image: ImageRecord, size: int, algorithm: str | None
     patience = ctx.runtime.options.store_idle_timeout
     source = StoreSource([Copy(ctx.runtime.stores.get(store), key)], size, idle_timeout=patience)
     seen = ProgressTap(lambda count: ctx.monitor.moved(count, {store: count}))
-    taps: list[Tap] = [StopTap(ctx.monitor.stopping), *checks(ctx.runtime, image), seen]
+    taps: list[Tap] = [StopTap(ctx.monitor.stopping), *checks(ctx.runtime, image, cap=size), seen]
     expected = Expected(algorithm, value, "data at the location") if algorithm else None
     taps += hashes(ctx.runtime, image, expected, main=algorithm)
     ctx.monitor.show("reading", total=size)

@@ -61,7 +61,7 @@ def find(runtime: Runtime, url: str) -> NewLocation:
         raise BadImportRequest(f"'url' {mask(url)} cannot be read: {error}.") from error
     if not size:
         raise BadImportRequest(f"'url' {mask(url)} leads to no bytes.")
-    require_fitting(runtime, size)
+    require_fitting(size, runtime.options.image_size_cap)
     return NewLocation(Location(store, key, url), size, ours)
 
 

@@ -50,7 +50,8 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
     places = tuple(place.store for place in settled(runtime, image).locations)
     holding = tuple(dict.fromkeys(places))
     stores = (admission.store,) if admission.store else _chosen(runtime, request, places)
-    require_room_to_import(runtime, image, stores, flow.begins_from)
+    limited = require_room_to_import(runtime, image, stores, flow.begins_from)
+    admission = replace(admission, source={**admission.source, **limited})
     new = _new_task(image, request, who, flow, admission, stores, holding)
     task_id = new.id
     how = Preemption(_undo, runtime.options.task_time_to_live)

@@ -59,7 +59,7 @@ class House(Service):
         return stores
 
     def delete(self, store: str, image_id: str) -> testing.Result:
-        return self.client.simulate_delete(f"/v2/stores/{store}/{image_id}", headers={"Accept": ""})
+        return self.client.simulate_delete(f"/v2/stores/{store}/{image_id}", headers={"Accept": "text/plain"})
 
     def collect_after(self, seconds: float) -> int:
         """Let the time pass, and a collector come."""

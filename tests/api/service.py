@@ -20,7 +20,7 @@ from catalog.lock import ImportLock
 from catalog.tasks import NewTask
 from flows.dispatch import Dispatcher, celery_app
 from flows.flow import Flow
-from flows.options import STAGING_STORE, BrokerOptions, ImportOptions, LeaseOptions
+from flows.options import STAGING_STORE, BrokerOptions, ImportOptions, LeaseOptions, Limits
 from flows.policy import UriPolicy
 from flows.runtime import Runtime
 from flows.staging import Staging
@@ -101,6 +101,7 @@ def runtime(directory: Path, stores: StoreRegistry | None = None, *, url: str | 
         expansion=ExpansionLimit(max_bytes=1 << 40),
         formats=FormatRules(),
         options=ImportOptions(),
+        limits=Limits(),
         lease=LeaseOptions(ttl=0.1, progress_interval=0.1),
     )
 

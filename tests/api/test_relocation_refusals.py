@@ -285,7 +285,7 @@ def test_more_than_the_quota_may_stay_but_not_grow(tmp_path: Path) -> None:
 def test_what_a_project_may_store(tmp_path: Path) -> None:
     """Given a limit, then what is added counts as any other copy does."""
     wired = runtime(tmp_path)
-    limited = House(replace(wired, options=replace(wired.options, limits=Limits(stored=25))), SHOWN)
+    limited = House(replace(wired, limits=Limits(stored=25)), SHOWN)
     image = limited.image()
     assert patch(limited, image, add(), add(OTHER)).status_code == 200
     answer = patch(limited, image, add(f"{WEB}2"))

@@ -123,6 +123,7 @@ def test_an_s3_store_is_configured_as_in_glance(load: Callable[[str], Settings])
         "s3_store_bucket": "images",
         "s3_store_thread_pools": "3",
         "image_size_cap": 1_000_000,
+        "store_commit_timeout": 600.0,
     }
     assert SECRET not in repr(got)
 
