@@ -127,6 +127,8 @@ OPTIONS: dict[str, list[Any]] = {
         cfg.BoolOpt("do_secure_hash", default=_IMPORTS.secure_hash, help="Read and hash data that is registered."),
         _whole("image_size_cap", _IMPORTS.image_size_cap, "Largest image, in bytes.", 1),
         _whole("image_location_quota", _IMPORTS.location_quota, "Most stores an image may be in; negative: no limit."),
+        cfg.BoolOpt("show_multiple_locations", default=False, help="Show where data is, and let users change that."),
+        cfg.BoolOpt("show_image_direct_url", default=False, help="Show the URL from which data would be read."),
         _whole("image_property_quota", _API.property_quota, "Most properties of an image; negative: no limit."),
         _whole("image_tag_quota", _API.tag_quota, "Most tags of an image; negative: no limit."),
         _whole("image_member_quota", _API.member_quota, "Most projects to share an image with; negative: no limit."),

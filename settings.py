@@ -183,6 +183,8 @@ def _api_options(conf: Any) -> ApiOptions:
         property_quota=conf.image_property_quota,
         tag_quota=conf.image_tag_quota,
         member_quota=conf.image_member_quota,
+        show_multiple_locations=conf.show_multiple_locations,
+        show_image_direct_url=conf.show_image_direct_url,
         disk_formats=tuple(conf.image_format.disk_formats),
         container_formats=tuple(conf.image_format.container_formats),
         healthcheck_disable_file=own.healthcheck_disable_file,

@@ -48,7 +48,7 @@ def create_app(
     contexts = Contexts(authenticate or authenticator(options), Policy(options))
     app: App = falcon.App(middleware=_middleware(options, contexts))
     errors.install(app)
-    view = ImageView(runtime.stores)
+    view = ImageView(runtime.stores, options)
     app.add_route("/healthcheck", Health(options.healthcheck_disable_file))
     app.add_route("/v2/images", Images(runtime, options, view))
     app.add_route("/v2/images/{image_id}", Image(runtime, dispatcher, options, view))

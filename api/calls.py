@@ -127,13 +127,18 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
         "GET /v2/images/{image_id}": Call("Images", "Show an image", {200: _IMAGE}, _READS),
         "PATCH /v2/images/{image_id}": Call(
             "Images",
-            "Change attributes and properties, all or none",
+            "Change attributes, properties and locations, all or none",
             {200: _IMAGE},
-            _CHANGES,
+            (
+                *(*_CHANGES, "lock_held", "bad_import_request", "uri_denied", "formats_missing", "too_big"),
+                *(*_LIMITS, "store_unknown", "object_in_use", "store_unavailable", "store_denied"),
+            ),
             {
                 400: "An operation is malformed, or its value cannot be.",
+                403: "The attribute is read-only, the last location stays, or a URL is for services to name.",
                 409: "A property is not there, or is there already.",
                 413: _QUOTA,
+                500: "A store does not delete the data at a location: that stays, and all else is done.",
                 415: "The type of the body is neither of the two; `Accept-Patch` names them.",
             },
             body={V21: "Patch21", V20: "Patch20"},

@@ -23,7 +23,7 @@ def require_settable(name: str) -> None:
     if name in _RESERVED or reserved(name):
         raise falcon.HTTPForbidden(description=f"Attribute {name!r} is reserved.")
     if name == "locations":
-        raise falcon.HTTPForbidden(description="This service does not show 'locations', so nobody can set them.")
+        raise falcon.HTTPForbidden(description="'locations' cannot be set: where they are shown, a PATCH changes them.")
 
 
 def name_complaint(name: str) -> str | None:

@@ -97,12 +97,17 @@ def require_may_give_away(who: Context) -> None:
 
 
 def listed(who: Context, images: list[ImageRecord]) -> list[ImageRecord]:
-    """Those of a list's images that `who` may get, as it sees them."""
+    """Those of a list's images that `who` may get."""
     # With its default, a reader may get whatever its lists have, and an administrator everything.
     settled = "admin" in who.roles or ("reader" in who.roles and not who.is_admin)
     if not (settled and who.rules.is_default("get_image")):
         images = [image for image in images if may(who, "get_image", image)]
-    return [as_seen(who, image) for image in images] if who.rules.protections else images
+    return images
+
+
+def may_see_locations(who: Context, image: ImageRecord) -> bool:
+    """Whether `who` may see where the image's data is; of one that is deactivated, only an administrator."""
+    return may(who, "get_image_location", image) and (image.status != "deactivated" or who.is_admin)
 
 
 def may_name_any_location(who: Context) -> bool:

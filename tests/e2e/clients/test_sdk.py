@@ -64,6 +64,8 @@ def test_an_import(job: Job, connect: Connect, tmp_path: Path, suffix: str) -> N
     done = image.wait_for_status(made, "active", failures=["killed"], interval=1, wait=90)
 
     assert (done.size, done.hash_algo, done.hash_value) == (len(DATA), "sha512", hashlib.sha512(DATA).hexdigest())
+    assert [place["metadata"] for place in done.locations] == [{"store": "a"}, {"store": "b"}]
+    assert done.direct_url == done.locations[0]["url"]
     assert found(image, "s") == found(image, made.id) == made.id
     assert [(one.name, one.properties["stores"]) for one in image.images()] == [("s", "a,b")]
     assert [task.status for task in image.image_tasks(made)] == ["success"]
