@@ -162,7 +162,8 @@ def test_who_owns_nothing_changes_nothing(project: str | None, roles: set[str], 
 @pytest.mark.parametrize(
     ("given", "meant"),
     [
-        ({"admin"}, {"admin", "member", "reader"}),
+        ({"admin"}, {"admin", "manager", "member", "reader"}),
+        ({"manager"}, {"manager", "member", "reader"}),
         ({"member", "x"}, {"member", "reader", "x"}),
         ({"reader"}, {"reader"}),
         ({"x"}, {"x"}),

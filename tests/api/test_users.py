@@ -21,7 +21,7 @@ def test_what_a_line_may_say() -> None:
     assert {name: (user.project, sorted(user.roles)) for name, user in users.items()} == {
         "ann": ("home", ["member", "reader"]),
         "bob": ("west", ["auditor", "reader"]),
-        "eve": ("home", ["admin", "member", "reader"]),
+        "eve": ("home", ["admin", "manager", "member", "reader"]),
         "joe": ("west", ["member", "reader"]),
     }
 
