@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 
 REQUEST_ID = "X-OpenStack-Request-ID"
 
+RANKS = ("admin", "manager", "member", "reader")
+"""What implies what, as a cloud's Keystone has it from its beginning."""
+
 _PREFIX = "req-"
 _LONGEST_ID = 64
 """Characters of an id at most, without the prefix: clients ask on with the id of an answer, which has it."""
@@ -69,10 +72,9 @@ def role_names(names: Iterable[str]) -> frozenset[str]:
 
 
 def implied(roles: frozenset[str]) -> frozenset[str]:
-    """With the roles that these imply, as a cloud's Keystone has it from its beginning: admin → member → reader."""
-    order = ("admin", "member", "reader")
-    highest = next((n for n, role in enumerate(order) if role in roles), len(order))
-    return roles.union(order[highest:])
+    """With the roles that these imply: each of `RANKS` those that follow."""
+    highest = next((n for n, role in enumerate(RANKS) if role in roles), len(RANKS))
+    return roles.union(RANKS[highest:])
 
 
 def caller_of(

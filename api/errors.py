@@ -3,7 +3,6 @@
 import html
 import logging
 from collections.abc import Mapping
-from typing import Protocol
 
 import falcon
 import msgspec
@@ -70,10 +69,6 @@ _HTML = """<html>
  </body>
 </html>
 """
-
-
-class _Coded(Protocol):
-    code: str
 
 
 def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:

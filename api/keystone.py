@@ -46,6 +46,10 @@ class KeystoneAuthentication:
             # catalogue, a certificate that is not trusted, our own password refused.
             log.error("Keystone cannot be asked: %s", error)
             raise _away() from error
+        except Exception as error:
+            # What they make of an answer that is not Keystone's, such as a page about its maintenance, has no class.
+            log.error("what Keystone said cannot be used", exc_info=error)
+            raise _away() from error
         if answered.status == 401:
             raise falcon.HTTPUnauthorized(
                 description="The request you have made requires authentication.", challenges=answered.challenges

@@ -11,7 +11,7 @@ from typing import Any
 
 from oslo_policy import policy
 
-from api.checks import Judge, Meaningless, Text, Values, compiled, parsed, references
+from api.checks import Judge, Meaningless, Text, Values, compiled, parsed, references, roles
 from api.files import Watched, text_of
 from api.options import ApiOptions
 from api.protections import Protections
@@ -53,6 +53,8 @@ class Rules:
         _require_known(checks, self.protections.policies, helping)
         _require_acyclic(checks)
         self._texts = {name: str(check) for name, check in checks.items()}
+        self.roles = self.protections.roles.union(*map(roles, checks.values()))
+        """Every role that a rule or a protected property asks for."""
         self._judges: dict[str, Judge] = {}
         for name, check in checks.items():
             try:

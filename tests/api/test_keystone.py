@@ -10,7 +10,9 @@ from typing import Any
 
 import falcon
 import pytest
+import requests
 from falcon import testing
+from keystoneauth1.access import AccessInfoV3
 from keystoneauth1.session import Session
 
 import settings
@@ -164,6 +166,19 @@ def test_claims_of_the_client_count_for_nothing(cloud: Cloud, west: str) -> None
     who = cloud.context(cloud.keystone.token_for("west-member", PASSWORD, "west"), lies)
 
     assert (who.project, who.is_admin, who.system_scope, who.service_roles) == (west, False, None, frozenset())
+
+
+def test_a_token_that_has_expired(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a token that is remembered as valid, when its time is over, then it is refused, unless a service asks on
+    behalf of its user, who may have waited long.
+    """
+    token = cloud.keystone.token_for("west-member", PASSWORD, "west")
+    service = cloud.keystone.token_for("nova", PASSWORD, "services")
+    user = cloud.context(token).user
+    monkeypatch.setattr(AccessInfoV3, "will_expire_soon", lambda self, *_, **__: self.user_id == user)
+
+    assert cloud.ask(token, 401).headers["www-authenticate"].startswith("Keystone uri=")
+    assert cloud.context(token, {"X-Service-Token": service}).user == user
 
 
 def test_versions_and_health_need_no_token(cloud: Cloud) -> None:
@@ -333,6 +348,30 @@ def test_keystone_hangs(tmp_path: Path) -> None:
             return cloud.service.client.simulate_get("/v2/images", headers={"X-Auth-Token": token}).status_code == 200
 
         assert wait_until(answers, 60)
+
+
+@pytest.mark.parametrize(
+    "said", [b"<html>maintenance</html>", b"{}", b"[]", b'{"token": null}', b'{"token": {"user": {}}}', b"\xff"]
+)
+@pytest.mark.parametrize("to", ["us", "everybody"])
+def test_what_keystone_never_says(
+    tmp_path: Path, keystone_server: KeystoneServer, monkeypatch: pytest.MonkeyPatch, said: bytes, to: str
+) -> None:
+    """Given somebody in Keystone's place who answers 200 to all, then that is no wrong token and no fault of ours."""
+    send = requests.Session.send
+
+    def answered(self: requests.Session, request: requests.PreparedRequest, **more: Any) -> requests.Response:
+        answer = send(self, request, **more)
+        if to == "us" or "X-Subject-Token" in request.headers:
+            answer.status_code, answer._content = 200, said
+            answer.headers["X-Subject-Token"] = "any"
+        return answer
+
+    token = keystone_server.admin_token()
+    cloud = wired(tmp_path, keystone_server, configured(tmp_path, keystone_server.section()))
+    monkeypatch.setattr(requests.Session, "send", answered)
+
+    away(cloud.ask(token, 503))
 
 
 def test_keystone_refuses_ourselves(tmp_path: Path, keystone_server: KeystoneServer) -> None:

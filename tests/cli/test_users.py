@@ -63,6 +63,30 @@ def test_the_file_of_the_configuration(tmp_path: Path) -> None:
     assert knows(tmp_path / "users", "ann")
 
 
+def test_a_role_that_means_nothing(tmp_path: Path) -> None:
+    """Given roles that no rule mentions, then the user is added, with a warning that names them; those that imply
+    others, and those of the operator's own rules and properties, are none of these.
+    """
+    (tmp_path / "policy.yaml").write_text('"delete_image": "role:Janitor and not role:%(name)s"\n')
+    rights = "create = admin\nread = @\nupdate = biller\ndelete = !\n"
+    (tmp_path / "protections.conf").write_text(f"[^x_]\n{rights}")
+    config = tmp_path / "test.conf"
+    config.write_text("[DEFAULT]\nproperty_protection_file = protections.conf\n")
+    path = tmp_path / "users"
+    roles = "admin manager Member reader service janitor biller auditr mebmer".split()
+
+    done = add(path, "ann", "--config-file", str(config), *(word for role in roles for word in ("--role", role)))
+
+    assert done.exit_code == 0
+    assert done.stderr == (
+        "warning: no rule mentions auditr or mebmer; there are: "
+        "admin, biller, janitor, manager, member, reader, service\n"
+    )
+    assert knows(path, "ann")
+    assert "janitor" in add(path, "bob", "--role", "janitor").stderr
+    assert not add(path, "eve", "--role", "member").stderr
+
+
 @pytest.mark.parametrize(
     ("words", "password", "said"),
     [
