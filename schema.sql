@@ -99,13 +99,15 @@ CREATE TABLE image_members (
 );
 CREATE INDEX images_of_member ON image_members (member, image_id);
 
--- Where the data of an image is. A store holds an object of an image at most once. In a store that only others fill, an
--- object's key is its URL, and many images may be made of one: such an object is not ours, and not in `objects`.
+-- Where the data of an image is. A store that we fill holds an object of an image at most once. In a store that only
+-- others fill, an object's key is its URL; an image may have several there, and many images may be made of one: such an
+-- object is not ours, and not in `objects`.
 CREATE TABLE locations (
     image_id   TEXT   NOT NULL REFERENCES images (id),
     store      TEXT   NOT NULL,
     object_key TEXT   NOT NULL,
     url        TEXT   NOT NULL,                            -- never with a credential
+    metadata   TEXT,                                       -- JSON: what users have said of it; null = nothing
     created_at BIGINT NOT NULL,
     PRIMARY KEY (image_id, store, object_key)
 );

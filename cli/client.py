@@ -202,12 +202,11 @@ def _image(image_id: str) -> str:
 
 
 def _message(answer: requests.Response) -> str:
-    """What the service says, without the markup that Glance's clients know its messages with."""
+    """What the service says; empty if it is not its answer."""
     try:
-        text = str(answer.json()["message"])
+        return str(answer.json()["message"])
     except (ValueError, KeyError, TypeError):
         return ""
-    return " ".join(text.partition("<br")[0].split())
 
 
 def _cause(error: requests.RequestException) -> str:

@@ -14,6 +14,7 @@ from catalog.images import ImageRecord
 from flows.checksums import SOURCE, promised
 from flows.data import COMPRESSED, Expected, checks, hash_of, hashes, known_of
 from flows.flow import Facts, Record, StepContext
+from flows.limits import room_of
 from pipeline.decompress import ExpansionLimit
 from pipeline.errors import Interrupted, NothingStored
 from pipeline.sources import Source
@@ -48,7 +49,8 @@ def bring(
     apart = promise is not None and promise.of == SOURCE and expand is not None
     expected = Expected(promise.checksum.algorithm, promise.checksum.value, promise.noun) if promise else None
     of_source = [hash_of(image, expected.algorithm, expected, of="source")] if expected and apart else []
-    taps = [*checks(ctx.runtime, image, copies=len(keys)), *hashes(ctx.runtime, image, None if apart else expected)]
+    cap = room_of(ctx.runtime, ctx.task, image, copies=len(keys))
+    taps = [*checks(ctx.runtime, image, cap=cap), *hashes(ctx.runtime, image, None if apart else expected)]
     result = move(ctx, source, keys, taps, source_taps=of_source, expand=expand, phase=phase)
     data = asdict(known_of(ctx.runtime, image, result.facts))
     verified = promise.kept if promise else None

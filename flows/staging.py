@@ -46,7 +46,7 @@ def stage(runtime: "Runtime", image_id: str, source: Source, size: int | None, *
     and `UploadOver`. If this process dies, or the database is away in the end, it becomes so when nothing was heard of
     the upload for `stall_timeout` seconds.
     """
-    require_fitting(runtime, size)
+    require_fitting(size, runtime.options.image_size_cap)
     reception = Reception(runtime, image_id, runtime.staging.store)
     with runtime.catalog.begin() as tx:
         replaced = tx.uploads.begin(reception.upload, host=runtime.staging.host, lease=reception.lease, blamed=BLAMED)

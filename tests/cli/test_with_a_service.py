@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 from click.testing import CliRunner, Result
 
 from cli.client import Client
@@ -193,3 +195,11 @@ def test_an_upload_that_is_interrupted(served: Serving, client: Client, number: 
     assert (b"interrupted; nothing of the upload is kept" in err) is (number == signal.SIGINT)
     assert list(client.images(9, name="half")) == []
     assert wait_until(lambda: in_stores(served, half) == "", 20)
+
+
+def test_a_question_as_long_as_glance_takes_one(served: Serving) -> None:
+    """Given a list asked for by two hundred ids, then they arrive: Glance takes lines of 8 KiB."""
+    ids = ",".join(str(uuid.uuid4()) for _ in range(200))
+    answer = requests.get(f"{served.url}/v2/images?id=in:{ids}", timeout=30)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["images"] == []

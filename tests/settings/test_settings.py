@@ -12,7 +12,8 @@ import pytest
 import settings
 from catalog.errors import CatalogError
 from flows.runtime import Runtime
-from settings import BadSettings, Settings
+from option_files import BadSettings
+from settings import Settings
 from stores.errors import StoreMisconfigured
 
 SECRET = "hunter2"
