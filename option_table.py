@@ -3,9 +3,8 @@
 Where the values are defined, in the option classes of the rooms, their defaults are; the table repeats none of them.
 """
 
-import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from oslo_config import cfg, types
@@ -36,6 +35,22 @@ def _list_of(item: Any) -> Any:
 
 
 _TEXT = types.String(quotes=True)
+
+
+def _like(pattern: str, example: str) -> Any:
+    """The type of a text that can only work in one form."""
+
+    def parse(value: Any) -> str:
+        text: str = _TEXT(value)
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{text!r} is nothing like {example}")
+        return text
+
+    return parse
+
+
+_BASE = _like(r"(https?://[^\s/][^\s]*)?", "https://cloud.example.org/image")
+_ORIGIN = _like(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/]+", "https://horizon.example.org, without a path, or *")
 
 
 def _texts(name: str, default: Sequence[str], help: str) -> Any:
@@ -112,6 +127,8 @@ OPTIONS: dict[str, list[Any]] = {
         cfg.BoolOpt("do_secure_hash", default=_IMPORTS.secure_hash, help="Read and hash data that is registered."),
         _whole("image_size_cap", _IMPORTS.image_size_cap, "Largest image, in bytes.", 1),
         _whole("image_location_quota", _IMPORTS.location_quota, "Most stores an image may be in; negative: no limit."),
+        cfg.BoolOpt("show_multiple_locations", default=False, help="Show where data is, and let users change that."),
+        cfg.BoolOpt("show_image_direct_url", default=False, help="Show the URL from which data would be read."),
         _whole("image_property_quota", _API.property_quota, "Most properties of an image; negative: no limit."),
         _whole("image_tag_quota", _API.tag_quota, "Most tags of an image; negative: no limit."),
         _whole("image_member_quota", _API.member_quota, "Most projects to share an image with; negative: no limit."),
@@ -129,14 +146,19 @@ OPTIONS: dict[str, list[Any]] = {
             choices=PROTECTION_FORMATS,
             help="Whether that file names roles or rules.",
         ),
-        cfg.StrOpt("public_endpoint", default="", help="Base of links, when clients see another address than we do."),
+        cfg.Opt("public_endpoint", type=_BASE, default="", help="Base of links, when clients see another address."),
         cfg.StrOpt("bind_host", default=_API.host, help="Address to listen on."),
         cfg.PortOpt("bind_port", default=_API.port, help="Port to listen on."),
         _whole("workers", _API.workers, "Processes of `tranship api`.", 1),
+        _seconds(
+            "client_socket_timeout",
+            _API.client_socket_timeout,
+            "How long a client may be silent within a request, or take nothing of an answer; 0: for ever.",
+        ),
     ],
     "glance_store": [cfg.StrOpt("default_backend", default="", help="The store when a request names none.")],
     "database": [cfg.StrOpt("connection", default="", secret=True, help="SQLAlchemy URL of PostgreSQL or SQLite.")],
-    "task": [_whole("task_time_to_live", 48, "Hours that a finished task is shown.", 0)],
+    "task": [_whole("task_time_to_live", 48, "Hours that a finished task is kept.", 0)],
     "image_format": [
         _texts("disk_formats", _API.disk_formats, help="Accepted disk formats."),
         _texts("container_formats", _API.container_formats, help="Accepted container formats."),
@@ -152,7 +174,12 @@ OPTIONS: dict[str, list[Any]] = {
         _ports("disallowed_ports", [], help="Refused ports."),
     ],
     "cors": [
-        _texts("allowed_origin", [], help="Web pages (scheme://host[:port]) whose scripts may ask; * for all."),
+        cfg.Opt(
+            "allowed_origin",
+            type=_list_of(_ORIGIN),
+            default=[],
+            help="Web pages (scheme://host[:port]) whose scripts may ask; * for all.",
+        ),
         cfg.BoolOpt("allow_credentials", default=_CORS.allow_credentials, help="Whether scripts may send cookies."),
         _texts("expose_headers", _CORS.expose_headers, help="Headers of answers that scripts may read."),
         _whole("max_age", _CORS.max_age, "How long a browser remembers the permission. Seconds.", 0),
@@ -217,6 +244,12 @@ OPTIONS: dict[str, list[Any]] = {
             "Longest time that one call to a store on a network may take.",
             0.1,
         ),
+        _seconds(
+            "store_commit_timeout",
+            _IMPORTS.store_commit_timeout,
+            "Longest time that a store on a network may take to complete an object whose bytes it has.",
+            0.1,
+        ),
         cfg.BoolOpt("md5_checksum", default=_IMPORTS.md5, help="Also fill the legacy md5 `checksum`."),
         _whole("max_expansion_ratio", 500, "Bytes out per byte in of a compressed image.", 1),
         _texts("allowed_networks", [], help="Private networks (CIDR) that web-download and http stores may reach."),
@@ -230,20 +263,3 @@ OPTIONS: dict[str, list[Any]] = {
         _whole("http_min_rate", _HTTP.min_rate, "Slowest source to wait for, in bytes a second.", 0),
     ],
 }
-
-
-def unknown(config_files: Sequence[str]) -> Iterator[str]:
-    """A sentence for every name in our own section that nobody reads. Those in Glance's sections may be Glance's."""
-    known = {option.name for option in OPTIONS["tranship"]}
-    for name in config_files:
-        found: dict[str, Any] = {}
-        cfg.ConfigParser(name, found).parse()
-        yield from (
-            f"[tranship] {option} ({name}): there is no such option"
-            for option in sorted(found.get("tranship", {}).keys() - known)
-        )
-    prefix = "OS_TRANSHIP__"
-    for variable in sorted(name for name in os.environ if name.startswith(prefix)):
-        option = variable.removeprefix(prefix).lower()
-        if option not in known:
-            yield f"{variable}: there is no option {option}"

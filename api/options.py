@@ -70,8 +70,9 @@ class ApiOptions:
     `default_project` and `default_user` are everybody with `auth_strategy = none`; the project is also that of users
     whose line names none. `configuration` is all that was read, as oslo.config has it: OpenStack's libraries find their
     own sections in it. `policy_file` and `property_protection_file` are paths; without them the defaults of this
-    service hold, and no property is protected. Who of `trusted_proxies` (CIDR) connects is
-    believed what it says of the client's URL.
+    service hold, and no property is protected. Who of `trusted_proxies` (CIDR) connects is believed what it says of the
+    client's URL. `client_socket_timeout` is how many seconds a client may be silent within a request, or take nothing
+    of an answer. `show_multiple_locations` also lets users change locations by PATCH.
     """
 
     auth_strategy: str = "none"
@@ -89,6 +90,7 @@ class ApiOptions:
     port: int = 9292
     workers: int = 2
     threads: int = 16
+    client_socket_timeout: float = 900.0
     public_endpoint: str = ""
     default_project: str = "default"
     default_user: str = "admin"
@@ -97,6 +99,8 @@ class ApiOptions:
     property_quota: int = 128
     tag_quota: int = 128
     member_quota: int = 128
+    show_multiple_locations: bool = False
+    show_image_direct_url: bool = False
     disk_formats: tuple[str, ...] = tuple("ami ari aki vhd vhdx vmdk raw qcow2 vdi iso ploop".split())
     container_formats: tuple[str, ...] = tuple("ami ari aki bare ovf ova docker compressed".split())
     healthcheck_disable_file: str = ""

@@ -16,7 +16,8 @@ from catalog.errors import CatalogError
 from cli.errors import Refused
 from flows.runtime import Runtime
 from flows.traces import RequestIds
-from settings import BadSettings, Settings, load
+from option_files import BadSettings
+from settings import Settings, load
 from stores.errors import StoreError
 
 

@@ -84,9 +84,15 @@ def move(
     """
     ctx.monitor.show("connecting")
     writers, refused = _open(ctx, keys, size=None if expand else source.length)
-    tee = Tee(writers, ctx.task.all_stores_must_succeed, refused)
+    tee = Tee(
+        writers,
+        ctx.task.all_stores_must_succeed,
+        refused,
+        # Each may take minutes in which no byte moves; a phase of its own is progress to the heartbeat.
+        committing=lambda store: ctx.monitor.show(f"completing in {store}", total=source.length),
+    )
     received, moved = _progress(ctx, source, list(writers), phase)
-    with ctx.monitor.interrupting(source.interrupt):
+    with ctx.monitor.interrupting(source.interrupt), ctx.monitor.interrupting(tee.interrupt):
         result = transfer(
             source,
             [*taps, moved],
@@ -104,10 +110,17 @@ def _open(
     """A write session in every target store that grants one, told the `size` if known; the others by their errors."""
     writers: dict[str, Writer] = {}
     refused: dict[str, StoreError] = {}
+    options = ctx.runtime.options
     for store, key in keys.items():
         try:
             target = ctx.runtime.stores.writable(store)
-            writers[store] = begin_session(target, key, size, idle_timeout=ctx.runtime.options.store_idle_timeout)
+            writers[store] = begin_session(
+                target,
+                key,
+                size,
+                idle_timeout=options.store_idle_timeout,
+                commit_timeout=options.store_commit_timeout,
+            )
         except StoreError as error:
             refused[store] = error
     return writers, refused

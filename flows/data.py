@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from catalog.facts import DataFacts
 from catalog.images import ImageRecord
+from flows.errors import FormatsMissing
 from flows.runtime import Runtime
 from pipeline.facts import Facts
 from pipeline.formats import FormatTap
@@ -22,6 +23,13 @@ class Expected:
     algorithm: str
     value: str
     noun: str
+
+
+def require_formats(image: ImageRecord, before: str) -> None:
+    """Raise `FormatsMissing` for an image that does not say what its data is to be."""
+    for name in ("container_format", "disk_format"):
+        if getattr(image, name) is None:
+            raise FormatsMissing(f"'{name}' of image {image.id} needs to be set before {before}.")
 
 
 def checks(runtime: Runtime, image: ImageRecord, *, cap: int) -> list[Tap]:

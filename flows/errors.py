@@ -44,9 +44,13 @@ class LocationQuota(NotAdmitted):
 
 
 class OverLimit(NotAdmitted):
-    """The project would use more than it may (413); the text says how much that is."""
+    """`project` would use more than it may (413); the text says how much that is, which is its own affair."""
 
     code = "over_limit"
+
+    def __init__(self, project: str, said: str) -> None:
+        super().__init__(f"Project {project} {said}")
+        self.project = project
 
 
 class LimitsUnknown(NotAdmitted):

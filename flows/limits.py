@@ -81,12 +81,16 @@ def require_room_to_import(
 
 def room_of(runtime: "Runtime", task: TaskRecord, image: ImageRecord, *, copies: int = 1) -> int:
     """How many bytes the task may bring, each in so many copies, by the limit under which it was admitted."""
-    return _room(runtime, image.owner, task.source.get(_KEPT, -1), "stored", copies)
+    return _room(runtime, image.owner, task.source.get(_KEPT, -1), copies=copies)
 
 
-def largest(runtime: "Runtime", project: str | None, place: Literal["stored", "staged"] = "stored") -> int:
-    """How many bytes an image of the project may have, by the cap for all images and by what is left of a limit."""
-    return _room(runtime, project, getattr(_limits_of(runtime, project), place), place)
+def largest(
+    runtime: "Runtime", project: str | None, *, place: Literal["stored", "staged"] = "stored", freed: int = 0
+) -> int:
+    """How many bytes an image of the project may have, by the cap for all images and by what is left of a limit, once
+    so many bytes are `freed`.
+    """
+    return _room(runtime, project, getattr(_limits_of(runtime, project), place), place, freed=freed)
 
 
 def shown(runtime: "Runtime", project: str | None) -> dict[str, dict[str, int]]:
@@ -110,17 +114,18 @@ def _require(runtime: "Runtime", project: str | None, limits: Limits, more: Mapp
     for name, asked in more.items():
         limit, now = getattr(limits, name), getattr(used, name)
         if 0 <= limit < now + asked:
-            raise OverLimit(
-                f"Project {project} may have {limit} {_WORDS[name]}: it has {now}, and {asked} more are asked for."
-            )
+            said = f"may have {limit} {_WORDS[name]}: it has {now}, and {asked} more are asked for."
+            raise OverLimit(project, said)
 
 
-def _room(runtime: "Runtime", project: str | None, limit: int, place: str, copies: int = 1) -> int:
+def _room(
+    runtime: "Runtime", project: str | None, limit: int, place: str = "stored", *, copies: int = 1, freed: int = 0
+) -> int:
     cap = runtime.options.image_size_cap
     if project is None or limit < 0:
         return cap
     used: int = getattr(_used(runtime, project), place)
-    return min(cap, max(limit - used, 0) // copies)
+    return min(cap, max(limit - used + freed, 0) // copies)
 
 
 def _entry(limit: int, used: int, unit: int) -> dict[str, int]:

@@ -49,6 +49,7 @@ class ImportOptions:
     retry_base: float = 5.0
     retry_cap: float = 300.0
     store_idle_timeout: float = 60.0
+    store_commit_timeout: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)

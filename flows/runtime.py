@@ -1,6 +1,6 @@
 """The wired objects of one process, built once from the settings. Nothing else builds them, and nothing is global."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from catalog.catalog import Catalog
@@ -11,6 +11,7 @@ from flows.guard import guard_web_stores
 from flows.limits import LimitSource
 from flows.options import ImportOptions, LeaseOptions
 from flows.policy import UriPolicy
+from flows.reception import Receiving
 from flows.staging import Staging
 from pipeline.decompress import ExpansionLimit
 from pipeline.formats import FormatRules
@@ -39,6 +40,7 @@ class Runtime:
     options: ImportOptions
     limits: LimitSource
     lease: LeaseOptions
+    receiving: Receiving = field(default_factory=Receiving)
 
     @classmethod
     def build(cls, settings: "Settings", *, redis_client: RedisClient | None = None) -> "Runtime":

@@ -116,7 +116,7 @@ def test_anonymous_callers_look_and_touch_nothing(half_open: Service) -> None:
 
     assert client.simulate_get(f"/v2/images/{public}").status_code == 200
     for method, path in [("POST", "/v2/images"), ("DELETE", f"/v2/images/{public}"), ("PUT", "/v2/nothing")]:
-        refused = client.simulate_request(method, path, headers={"Accept": ""})
+        refused = client.simulate_request(method, path, headers={"Accept": "text/plain"})
         assert (refused.status_code, refused.text) == (403, "403 Forbidden\n\nRead-only access\n")
 
 

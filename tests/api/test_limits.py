@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from api.context import caller_of, implied
+from api.options import ApiOptions
 from flows.errors import LimitsUnknown
 from flows.limits import limits_of
 from flows.options import Limits
@@ -93,6 +95,20 @@ class TestKept:
         first, second = house.image(), house.image()
         assert (put(house, first).status_code, put(house, second, b"1").status_code) == (204, 413)
 
+    def test_what_takes_the_place_of_something_wrong(self, house: House) -> None:
+        """Given data that an import has found to be wrong, then what comes instead has its room, and no more."""
+        house = limited(house, staged=len(DATA), uploading=1)
+        image = house.image()
+        assert put(house, image).status_code == 204
+        assert put(house, image).status_code == 409
+        assert ask(house, image, {"method": {"name": "glance-direct"}}).status_code == 202
+        with house.catalog.fenced(house.entered(show(house, image)["os_glance_import_task"])) as tx:
+            tx.restage()
+            tx.fail(code="checksum_mismatch", message="It is another.", keep_for=60)
+        assert put(house, image, DATA + b"1").status_code == 413
+        assert put_chunked(house, image, io.BytesIO(DATA)).status_code == 204
+        assert (show(house, image)["status"], show(house, image)["size"]) == ("uploading", len(DATA))
+
     def test_what_is_imported_into_several_stores(self, house: House) -> None:
         """Given staged data that fits once, then it cannot be imported into two stores; what is staged counts once."""
         house = limited(house, stored=len(DATA), staged=len(DATA), uploading=1)
@@ -109,6 +125,23 @@ class TestKept:
         copy = {"method": {"name": "copy-image"}}
         assert ask(house, image, copy | {"stores": ["fast", "bulk"]}).status_code == 413
         assert ask(house, image, copy | {"stores": ["fast"]}).status_code == 202
+
+    @pytest.mark.parametrize(
+        ("project", "roles", "figures"), [("mine", (), True), ("yours", (), False), ("yours", ("admin",), True)]
+    )
+    def test_what_another_project_uses_is_not_told(
+        self, house: House, tmp_path: Path, project: str, roles: tuple[str, ...], figures: bool
+    ) -> None:
+        """Given a public image that everybody may copy, then who copies it learns no figures of its owner."""
+        (tmp_path / "policy.json").write_text('{"copy_image": "@"}')
+        image = house.active({"cheap": DATA}, owner="mine", visibility="public")
+        copies = limited(house, stored=len(DATA)).runtime
+        who = caller_of(project, "u", implied(frozenset({"member", *roles})), "req-1")
+        asked = House(copies, ApiOptions(policy_file=str(tmp_path / "policy.json")), lambda *_: who)
+        answer = ask(asked, image, {"method": {"name": "copy-image"}, "stores": ["fast"]}, Accept="application/json")
+        assert answer.status_code == 413
+        assert (f"it has {len(DATA)}" in answer.text) == figures
+        assert answer.json["message"].startswith("Project mine ")
 
     def test_who_has_too_much_already(self, house: House) -> None:
         """Given a project over its limit, then nothing more is brought, whatever its size; what is there stays."""

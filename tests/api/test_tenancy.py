@@ -251,7 +251,7 @@ def test_a_taken_id_is_a_conflict(service: Service) -> None:
     image = service.image(owner=OWNER, visibility="private", name="secret")
 
     refused = seen_by(service, PEOPLE["stranger"]).simulate_post(
-        "/v2/images", json={"id": image}, headers={"Accept": ""}
+        "/v2/images", json={"id": image}, headers={"Accept": "text/plain"}
     )
 
     assert (refused.status_code, refused.text) == (409, f"409 Conflict\n\nImage ID {image} already exists!\n")

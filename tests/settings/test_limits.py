@@ -6,7 +6,8 @@ import pytest
 
 from api.options import KeystoneLimitOptions
 from flows.options import Limits
-from settings import BadSettings, Settings
+from option_files import BadSettings
+from settings import Settings
 
 
 @pytest.mark.parametrize(
