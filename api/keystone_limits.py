@@ -75,10 +75,14 @@ class _Remembered(Generic[T]):
         return answer
 
 
+class Unusable(Exception):
+    """Keystone answers, and is of no use until an operator does something: the text says what."""
+
+
 class _Service:
     """The limits of one service in one region, as Keystone has them now: resource → number, in Keystone's units.
 
-    What a Keystone answers that cannot be used is a `ClientException`, `LookupError`, `TypeError` or `ValueError`.
+    Raises `ClientException` and `Unusable`, and anything for what no Keystone answers.
     """
 
     def __init__(self, options: ApiOptions) -> None:
@@ -111,21 +115,21 @@ class _Service:
             self._place = self._found()
         service, region = self._place
         found = self._get(kind, service_id=service, region_id=region, **query)
-        # A service that is in no region asks for none, and is told of all.
+        # Who is in no region names none, and is told of all.
         return {one["resource_name"]: int(one[number]) for one in found if one["region_id"] == region}
 
     def _require_all_to_be_seen(self) -> None:
-        """Raise `ValueError` where Keystone would keep limits from us without a word, or means others by them."""
+        """Raise `Unusable` where Keystone would keep limits from us without a word, or means others by them."""
         if isinstance(self._auth, BaseIdentityPlugin):
             access = self._auth.get_access(self._keystone.session)
             if not (access.system_scoped or {"admin", "service"}.intersection(access.role_names or ())):
-                raise ValueError(
+                raise Unusable(
                     f"[{SECTION}] is somebody who sees the limits of one project only: system_scope = all and the "
                     "role reader on the system are needed"
                 )
         model = self._keystone.get("/limits/model").json()["model"]["name"]
         if model != "flat":
-            raise ValueError(f"its limits are of the model {model}, and only flat is understood here")
+            raise Unusable(f"its limits are of the model {model}, and only flat is understood here")
 
     def _found(self) -> tuple[str, str | None]:
         """The service and its region, by the endpoint that the section names."""
@@ -141,7 +145,7 @@ class _Service:
     def _one(self, kind: str, **query: str) -> Mapping[str, Any]:
         found = self._get(kind, **query)
         if len(found) != 1:
-            raise ValueError(f"[{SECTION}] describes {len(found)} {kind} of its catalogue instead of one")
+            raise Unusable(f"[{SECTION}] describes {len(found)} {kind} of its catalogue instead of one")
         return found[0]
 
     def _get(self, kind: str, **query: str | None) -> list[Mapping[str, Any]]:
@@ -172,8 +176,13 @@ def _client(configuration: Any) -> tuple[Any, Any]:
 @contextmanager
 def _asking() -> Iterator[None]:
     """Tell the log what is wrong with Keystone or with what it says, and callers that nothing is known."""
+    unknown = LimitsUnknown("Keystone, which says what a project may have, cannot be asked at the moment.")
     try:
         yield
-    except (ClientException, LookupError, TypeError, ValueError) as error:
+    except (ClientException, Unusable) as error:
         log.error("Keystone cannot be asked for limits: %s: %s", type(error).__name__, error)
-        raise LimitsUnknown("Keystone, which says what a project may have, cannot be asked at the moment.") from error
+        raise unknown from error
+    except Exception as error:
+        # What is made of an answer that is not Keystone's, such as a page about its maintenance, has no class.
+        log.error("what Keystone said of limits cannot be used", exc_info=error)
+        raise unknown from error

@@ -266,14 +266,16 @@ def test_who_sees_one_project_only_is_not_believed(
     assert KeystoneLimits(options(**scope)).of(projects["small"]).images == 1
 
 
-@pytest.mark.parametrize("said", [{"model": {"name": "strict_two_level"}}, {}, [], {"model": None}, ValueError])
+@pytest.mark.parametrize(
+    "said", [{"model": {"name": "strict_two_level"}}, {}, [], {"model": None}, ValueError, AttributeError]
+)
 def test_answers_that_cannot_be_used(options: Options, monkeypatch: pytest.MonkeyPatch, said: Any) -> None:
     """Given another model of limits than flat, or an answer that is none, then nothing is made of it."""
 
     class Answer:
         def json(self) -> Any:
-            if said is ValueError:
-                raise ValueError("no JSON")
+            if isinstance(said, type):
+                raise said
             return said
 
     monkeypatch.setattr(Adapter, "get", lambda *_, **__: Answer())
