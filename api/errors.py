@@ -3,15 +3,14 @@
 import html
 import logging
 from collections.abc import Mapping
-from typing import Protocol
 
 import falcon
 import msgspec
 from falcon import mediatypes
 
-from api.context import line_of, request_id_of
+from api.context import Context, line_of, request_id_of
 from catalog.errors import CatalogError
-from flows.errors import NotAdmitted, StagingError
+from flows.errors import NotAdmitted, OverLimit, StagingError
 from pipeline.errors import TransferError
 from stores.errors import StoreError
 
@@ -31,6 +30,7 @@ STATUSES: Mapping[str, int] = {
     "store_not_configured": 409,
     "location_quota": 413,
     "over_limit": 413,
+    "limits_unknown": 503,
     "source_refused": 400,
     "uri_denied": 400,
     "store_unknown": 409,
@@ -71,10 +71,6 @@ _HTML = """<html>
 """
 
 
-class _Coded(Protocol):
-    code: str
-
-
 def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
     """Make `app` answer every error as http-api §1.4 says, and never with a trace."""
     app.set_error_serializer(serialize)
@@ -90,7 +86,15 @@ def _known(req: falcon.Request, resp: falcon.Response, error: Exception, params:
     status = STATUSES[code]
     if status >= 500:
         log.error("%s: %s", line_of(req), error)
-    raise falcon.HTTPError(status, description=str(error)) from error
+    raise falcon.HTTPError(status, description=_told(req, error)) from error
+
+
+def _told(req: falcon.Request, error: Exception) -> str:
+    """The text of an error of ours. Who copies the image of another project is not told how much that one uses."""
+    who: Context | None = getattr(req.context, "caller", None)
+    if not isinstance(error, OverLimit) or (who and (who.is_admin or who.project == error.project)):
+        return str(error)
+    return f"Project {error.project} would have more than it may."
 
 
 def _unexpected(req: falcon.Request, _resp: falcon.Response, error: Exception, _params: dict[str, object]) -> None:
@@ -114,8 +118,8 @@ def serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPErro
         resp.data = _HTML.format(status=status, explanation=html.escape(explanation, quote=False)).encode()
     elif wanted == falcon.MEDIA_JSON:
         resp.content_type = falcon.MEDIA_JSON
-        # Glance's template leaves an empty detail behind; its clients know the text with it.
-        flat = {"message": f"{explanation}<br /><br />\n\n\n", "code": status, "title": title}
+        # Without the markup that Glance's template leaves behind the text: clients print it as it is.
+        flat = {"message": explanation, "code": status, "title": title}
         resp.data = msgspec.json.encode(flat)
     else:
         resp.content_type = "text/plain; charset=UTF-8"
@@ -124,11 +128,12 @@ def serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPErro
 
 def _form(req: falcon.Request) -> str:
     """The media type of the error body; empty for plain text."""
-    accept = req.get_header("Accept")
-    if accept is None:
+    accept = (req.get_header("Accept") or "").strip()
+    if not accept:
+        # An empty one is openstacksdk's, where it changes and sends: of plain text it would show nobody a word.
         return "text/html"
     try:
         return mediatypes.best_match(["text/html", falcon.MEDIA_JSON], accept)
     except ValueError:
-        # An empty header, as openstacksdk sends it, or one that is no list of media types.
+        # It is no list of media types.
         return ""

@@ -81,7 +81,9 @@ def _task_filters() -> list[Parameter]:
 
 
 PARAMETERS: Final[Mapping[str, list[Parameter]]] = {
-    "limit": [_query("limit", "How many at most", _WHOLE)],
+    "limit": [
+        _query("limit", "How many at most; the service has a limit of its own", {"type": "integer", "minimum": 0})
+    ],
     "marker": [_query("marker", "The id of the last one of the page before")],
     "sort_key": [_repeated("sort_key", "What to sort by", {"enum": list(SORT_KEYS)})],
     "sort_dir": [_repeated("sort_dir", "In which direction: once, or for each key", _DIRECTION)],

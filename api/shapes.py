@@ -20,9 +20,10 @@ _FLAG: Final = {"type": "boolean"}
 _COUNT: Final = {"type": "integer", "minimum": 0}
 _PATH: Final = {
     "type": "string",
-    "description": "`/` and the name of an attribute or property",
+    "description": "`/` and the name of an attribute or property; behind that of `locations` also a place among them",
     "anyOf": [
         {"enum": ["/name", "/tags", "/visibility", "/min_disk", "/owner", "/os_distro"]},
+        {"enum": ["/locations", "/locations/-", "/locations/0"]},
         {"pattern": "^/[^/]+$"},
     ],
 }

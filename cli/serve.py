@@ -72,6 +72,8 @@ class Service(BaseApplication):  # type: ignore[misc]
             "timeout": 60,
             "graceful_timeout": self.kill,
             "proc_name": "tranship",
+            # As much as Glance takes, and all that gunicorn can: lists are asked for by many ids at once.
+            "limit_request_line": 8190,
             # What proxies say is api.proxies' affair: gunicorn would believe whoever connects from this machine.
             "forwarded_allow_ips": "",
             "loglevel": "warning",

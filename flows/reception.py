@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def require_fitting(runtime: "Runtime", size: int | None) -> None:
-    """Raise `TooBig` when more bytes are announced than an image may have."""
-    cap = runtime.options.image_size_cap
+def require_fitting(size: int | None, cap: int) -> None:
+    """Raise `TooBig` when more bytes are announced than there may be."""
     if size is not None and size > cap:
         raise TooBig(f"The image has {size} bytes, more than the {cap} bytes allowed.")
 
@@ -90,8 +89,14 @@ class Reception:
         self._source = source
         self._runtime.receiving.begin(source)
         renewing = _Renewing(self._renew, self._runtime.lease.progress_interval, self.lease)
-        patience = self._runtime.options.store_idle_timeout
-        writer = begin_session(self._store, self.upload.key, size, idle_timeout=patience)
+        options = self._runtime.options
+        writer = begin_session(
+            self._store,
+            self.upload.key,
+            size,
+            idle_timeout=options.store_idle_timeout,
+            commit_timeout=options.store_commit_timeout,
+        )
         tee = Tee({self._store.id: writer}, must_all=True)
         return transfer(source, [*taps, renewing], tee, expand=None)
 

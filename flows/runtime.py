@@ -8,6 +8,7 @@ from catalog.engine import Database
 from catalog.leases import RedisClient, lease_keeper
 from catalog.lock import ImportLock
 from flows.guard import guard_web_stores
+from flows.limits import LimitSource
 from flows.options import ImportOptions, LeaseOptions
 from flows.policy import UriPolicy
 from flows.reception import Receiving
@@ -37,6 +38,7 @@ class Runtime:
     expansion: ExpansionLimit
     formats: FormatRules
     options: ImportOptions
+    limits: LimitSource
     lease: LeaseOptions
     receiving: Receiving = field(default_factory=Receiving)
 
@@ -71,6 +73,7 @@ class Runtime:
             expansion=settings.expansion,
             formats=settings.formats,
             options=settings.imports,
+            limits=settings.limits,
             lease=settings.lease,
         )
 

@@ -30,6 +30,7 @@ from api.patches import V20, V21
 from api.rules import RULES, WITHOUT_RULE
 from catalog.errors import NotFound
 from flows.methods import FLOWS
+from tests.api.house import SHOWN
 from tests.api.service import Doorbell, Service, runtime
 
 
@@ -245,7 +246,7 @@ class World:
         wired = runtime(directory)
         wired = replace(wired, options=replace(wired.options, methods=tuple(FLOWS)))
         self.who = "admin"
-        self.service = Service(wired, authenticate=lambda _req, _id: CALLERS[self.who])
+        self.service = Service(wired, SHOWN, authenticate=lambda _req, _id: CALLERS[self.who])
         self._images: dict[str, str] = {}
 
     def image(self, kind: str) -> str:

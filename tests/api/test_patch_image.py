@@ -125,11 +125,11 @@ def test_tempest_and_openstacksdk(service: Service) -> None:
     answer = patch(service, image, {"add": "/hw_cpu_cores", "value": "1"}, {"replace": "/protected", "value": False},
                    media=V20)  # fmt: skip
     assert (answer.json["hw_cpu_cores"], answer.json["protected"]) == ("1", False)
-    # openstacksdk sends an empty Accept, and errors come as plain text then
+    # openstacksdk sends an empty Accept, and shows the words of a page only
     answer = patch(service, image, add("name", "n"), Accept="")
     assert (answer.status_code, answer.json["name"]) == (200, "n")
     answer = patch(service, image, add("name", 1), Accept="")
-    assert (answer.status_code, answer.headers["content-type"]) == (400, "text/plain; charset=UTF-8")
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "text/html; charset=UTF-8")
 
 
 # -- what is refused

@@ -322,7 +322,9 @@ class TestOpenstack:
         assert (now["status"], now["os_glance_failed_import"]) == ("queued", "a,b")
 
     def test_it_accepts_nothing_when_it_sends(self, cloud: Cloud) -> None:
-        """PATCH and uploads have an empty Accept; the reason comes as text then. Base attributes are added."""
+        """PATCH and uploads have an empty Accept; the reason comes as a page then, or it would not be shown. Base
+        attributes are added.
+        """
         image = cloud.image()
 
         changed = cloud.change(image, {"op": "add", "path": "/name", "value": "n"}, Accept="")
@@ -330,7 +332,7 @@ class TestOpenstack:
         assert cloud.send(image, b"x", Accept="").status_code == 204
         refused = cloud.send(image, b"x", Accept="")
         assert refused.status_code == 409
-        assert refused.headers["content-type"].startswith("text/plain")
+        assert refused.headers["content-type"].startswith("text/html")
 
     def test_an_empty_image_is_an_empty_file(self, cloud: Cloud) -> None:
         """Content-MD5 is hex, not base64."""

@@ -33,10 +33,12 @@ class TestClock:
 
     def test_real_and_monotone(self, database: Database) -> None:
         """Given the clock, when it is read again and again, then it never goes back and is the time of day."""
+        before = time.time() * SECOND
         with database.read() as connection:
             read = [connection.execute(select(database.now())).scalar_one() for _ in range(200)]
         assert read == sorted(read)
-        assert abs(read[-1] - time.time() * SECOND) < SECOND
+        assert before - SECOND < read[0]
+        assert read[-1] < time.time() * SECOND + SECOND
 
     def test_moves_within_a_transaction(self, database: Database) -> None:
         """Given an open transaction, when time passes, then its clock sees it: a lease must run out there too."""
@@ -300,7 +302,7 @@ class TestSilence:
         monkeypatch.setattr(module, "IDLE_IN_TRANSACTION", 0.5)
         database = Database(postgres_url)
         database.create()
-        catalog = Catalog(database, ImportLock(database, ttl=0.3))
+        catalog = Catalog(database, ImportLock(database, ttl=1.0))
         image_id, task_id = importing(catalog)
         paused, found = entered(catalog, task_id), list[Claim]()
 

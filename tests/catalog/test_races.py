@@ -56,7 +56,7 @@ class TestEntering:
     def test_a_holder_in_mid_commit(self, postgres: Catalog, beside: Beside) -> None:
         """Given a holder whose lease runs out in mid commit, when another comes, then it waits for how that ended."""
         image_id, task_id = importing(postgres)
-        brief = Catalog(postgres.database, ImportLock(postgres.database, ttl=0.3))
+        brief = Catalog(postgres.database, ImportLock(postgres.database, ttl=1.0))
         first = entered(brief, task_id)
         with brief.fenced(first) as tx:
             assert wait_until(lambda: not brief.lock.keeper.alive(image_id, first.fence), 10)

@@ -24,8 +24,8 @@ def answer(status: int, body: object) -> Answer:
 
 
 def refusal(status: int, text: str) -> Answer:
-    """An error as the service words it for Glance's clients."""
-    return answer(status, {"message": f"{text}<br /><br />\n\n\n", "code": str(status), "title": "x"})
+    """An error as the service words it."""
+    return answer(status, {"message": text, "code": str(status), "title": "x"})
 
 
 @dataclass

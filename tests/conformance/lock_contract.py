@@ -129,15 +129,31 @@ class LockContract:
 
     def test_renewing_keeps_it(self, brief: Catalog) -> None:
         """Given a short lease, when it is renewed often enough, then it outlasts many lengths of it."""
-        image_id, task_id = importing(brief)
-        claim = brief.lock.enter(task_id, 0, "diligent")
-        assert claim is not None
-        end = time.monotonic() + 4 * SHORT
-        while time.monotonic() < end:
-            brief.lock.renew(claim)
-            assert brief.lock.enter(task_id, 0, "other") is None
+        for _ in range(20):
+            _, task_id = importing(brief)
+            claim = brief.lock.enter(task_id, 0, "diligent")
+            if claim and self._outlasts(brief, claim):
+                return
+        raise AssertionError("this machine was never quick enough to renew a lease in time")
+
+    @staticmethod
+    def _outlasts(brief: Catalog, claim: Claim) -> bool:
+        """Whether the claim was kept for four lengths of the lease; no, where the machine itself slept for long."""
+        began = last = time.monotonic()
+        while last < began + 4 * SHORT:
+            now = time.monotonic()
+            try:
+                brief.lock.renew(claim)
+                kept = brief.lock.enter(claim.task_id, 0, "other") is None
+                kept = kept and brief.lock.keeper.alive(claim.image_id, claim.fence)
+            except LockLost:
+                kept = False
+            if time.monotonic() - last > SHORT / 2:
+                return False
+            assert kept
+            last = now
             time.sleep(SHORT / 10)
-        assert brief.lock.keeper.alive(image_id, claim.fence)
+        return True
 
     def test_leaving_lets_the_next_step_in(self, catalog: Catalog) -> None:
         """Given a step that is done, when the next is entered, then it gets a higher fence, and the old one is

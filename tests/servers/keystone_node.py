@@ -30,7 +30,7 @@ _CONFIG = """
     [credential]
     key_repository = {home}/credential
     [cache]
-    enabled = false
+    backend = dogpile.cache.memory
     [identity]
     password_hash_rounds = 4
     [oslo_policy]

@@ -22,7 +22,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="package")
 def _job(tmp_path_factory: pytest.TempPathFactory, source: str) -> Iterator[Job]:
-    with embedded(tmp_path_factory.mktemp("service")) as cluster:
+    shown = {"show_multiple_locations": True, "show_image_direct_url": True}
+    with embedded(tmp_path_factory.mktemp("service"), {"DEFAULT": shown}) as cluster:
         yield Job(cluster, source, Path())
 
 

@@ -12,6 +12,7 @@ import openstack
 from openstack.image.v2._proxy import Proxy
 
 from api.users import entry
+from flows.limits import NAMES
 from tests.e2e.clients.job import SUFFIXES
 from tests.e2e.clients.terminal import Command
 from tests.e2e.cluster import Cluster, running
@@ -35,6 +36,10 @@ ANN = Person("ann", "west", "member")
 RITA = Person("rita", "west", "reader")
 BOB = Person("bob", "east", "member")
 PEOPLE = (ADMIN, ANN, RITA, BOB)
+
+MOST_IMAGES = 5
+MOST_MIB = 7
+"""What a project may have: no test but one needs as much."""
 
 STRANGER = Person("ann", "west", "member", password="guess")
 """Somebody who knows Ann's name only."""
@@ -152,7 +157,9 @@ def basic_world(data: Path, sections: Sections, source: str) -> Iterator[BasicWo
     data.mkdir()
     file = data / "users"
     file.write_text("".join(f"{entry(who.name, who.password, who.project, (who.role,))}\n" for who in PEOPLE))
-    sections["DEFAULT"] = {"http_basic_auth_user_file": file}
+    limits = {"user_storage_quota": f"{MOST_MIB}MB"}
+    sections["DEFAULT"] = {"http_basic_auth_user_file": file, **limits}
+    sections["tranship"]["image_count_total"] = MOST_IMAGES
     sections["tranship"]["auth_strategy"] = "http_basic"
     given = base64.b64encode(f"{ADMIN.name}:{ADMIN.password}".encode()).decode()
     with running(data, sections) as cluster:
@@ -166,11 +173,19 @@ def keystone_world(data: Path, sections: Sections, source: str, keystone: Keysto
     projects = {name: keystone.create_project(name) for name in sorted({who.project for who in PEOPLE})}
     for who in PEOPLE:
         keystone.create_user(who.name, who.password, projects[who.project], who.role)
+    keystone.create_system_user("tranship", ADMIN.password, "reader")
     sections["keystone_authtoken"] = keystone.section()
     sections["tranship"]["auth_strategy"] = "keystone"
+    sections["DEFAULT"] = {"use_keystone_limits": True}
+    known_as = {"endpoint_service_type": "image", "endpoint_region_name": region("")}
+    sections["oslo_limit"] = keystone.limits_section("tranship", ADMIN.password, **known_as)
     with running(data, sections) as cluster:
         for suffix in SUFFIXES:
             keystone.create_image_endpoint(cluster.api.url + suffix, region(suffix))
+        # Nobody is limited but by one of its own
+        keystone.register_limits(region(""), **dict.fromkeys(NAMES, -1))
+        for project in projects.values():
+            keystone.limit(project, region(""), image_size_total=MOST_MIB, image_count_total=MOST_IMAGES)
         token = keystone.token_for(ADMIN.name, ADMIN.password, ADMIN.project)
         cluster.headers = {"X-Auth-Token": token}
         yield KeystoneWorld(cluster, source, keystone)

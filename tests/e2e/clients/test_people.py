@@ -16,6 +16,8 @@ from tests.e2e.clients.people import (
     ADMIN,
     ANN,
     BOB,
+    MOST_IMAGES,
+    MOST_MIB,
     RITA,
     STRANGER,
     Person,
@@ -186,6 +188,27 @@ def test_a_refusal_names_its_reason(world: World, home: Path) -> None:
     said = world.glance(ANN, home)("image-create", "--visibility", "public", *FORMATS, status=1)
     assert "'visibility' public (policy rule publicize_image)" in said.err
     assert world.openstack(ADMIN, home)("image", "list", *AS_JSON).json == []
+
+
+def test_no_more_than_a_project_may_have(world: World, home: Path) -> None:
+    """Given a limit of bytes and one of images, then the client is told of both, the API refuses an image too many, and
+    the worker, which has nobody to ask, data whose size it is the first to see.
+    """
+    glance = world.glance(ANN, home)
+    image_id = glance("image-create", "--name", "big", *FORMATS).properties["id"]
+    glance("image-import", image_id, "--import-method", "web-download", "--uri", world.uri, "--stores", "a,b,c")
+    task = world.cluster.ended(image_id)
+    assert (task["status"], "more than the" in task["message"]) == ("failure", True), world.cluster.trouble()
+    assert world.cluster.image(image_id)["status"] == "queued"
+
+    own(world, ANN, "fits")
+    used = {row["Quota"]: (row["Limit"], row["Usage"]) for row in glance("usage").rows}
+    assert (used["image_size_total"], used["image_count_total"]) == ((str(MOST_MIB), "3"), (str(MOST_IMAGES), "2"))
+    for number in range(2, MOST_IMAGES):
+        glance("image-create", "--name", str(number))
+    said = world.openstack(ANN, home)("image", "create", *FORMATS, "another", status=1)
+    assert f"may have {MOST_IMAGES} images" in said.err
+    assert world.openstack(BOB, home)("image", "create", *FORMATS, *AS_JSON, "another").json["owner"]
 
 
 def test_one_id_from_the_request_to_the_worker(world: World) -> None:

@@ -73,6 +73,39 @@ def test_a_location_is_registered(job: Job) -> None:
     assert listed == [{"url": url, "metadata": {"store": "a"}}]
 
 
+def test_locations_are_changed(job: Job) -> None:
+    """Given objects in stores, then glance makes an image of one, adds the other, describes it, and takes the first
+    away, which deletes it.
+    """
+    urls = {}
+    for store in ("a", "b"):
+        path = job.cluster.data / "stores" / store / f"snapshot-{store}"
+        path.write_bytes(DATA)
+        urls[store] = path.as_uri()
+    glance = job.glance()
+    image_id = glance("image-create", "--name", "l", *FORMATS).properties["id"]
+
+    promise = ("--hash-algo", "sha512", "--hash-value", SHA512)
+    glance("location-add", "--url", urls["a"], *promise, image_id)
+    glance("location-add", "--url", urls["b"], "--metadata", '{"zone": "x"}', image_id)
+    assert job.cluster.image(image_id)["locations"] == [
+        {"url": urls["a"], "metadata": {"store": "a"}},
+        {"url": urls["b"], "metadata": {"store": "b", "zone": "x"}},
+    ]
+    glance("location-update", "--url", urls["b"], "--metadata", '{"zone": "y"}', image_id)
+    glance("location-delete", "--url", urls["a"], image_id)
+
+    shown = job.cluster.image(image_id)
+    assert (shown["status"], shown["size"], shown["os_hash_value"]) == ("active", len(DATA), SHA512)
+    assert shown["locations"] == [{"url": urls["b"], "metadata": {"store": "b", "zone": "y"}}]
+    assert shown["direct_url"] == urls["b"]
+    assert job.cluster.download(image_id) == DATA
+    assert job.cluster.listing("snapshot") == {("b", "snapshot-b")}
+    said = glance("location-delete", "--url", urls["b"], image_id, status=1)
+    assert "HTTP 403 Forbidden" in said.err
+    assert "has one location only" in said.err
+
+
 def test_tasks(job: Job) -> None:
     """Given an import that is asked for as a task, then the commands for tasks show how it went."""
     glance = job.glance()
