@@ -60,10 +60,11 @@ CREATE INDEX images_by_change ON images (updated_at, created_at, id) WHERE delet
 -- By name and size, and for filters on them. A null counts as empty, for sorting and as a marker's place.
 CREATE INDEX images_by_name ON images ((coalesce(name, '')), created_at, id) WHERE deleted_at IS NULL;
 CREATE INDEX images_by_size ON images ((coalesce(size, 0)), created_at, id) WHERE deleted_at IS NULL;
--- A project's own; public and community ones; what is not active yet.
+-- A project's own; public and community ones; what is not active yet; what is of a format that few have.
 CREATE INDEX images_of_owner ON images (owner, created_at, id) WHERE deleted_at IS NULL;
 CREATE INDEX images_of_visibility ON images (visibility, created_at, id) WHERE deleted_at IS NULL;
 CREATE INDEX images_of_status ON images (status, created_at, id) WHERE deleted_at IS NULL;
+CREATE INDEX images_of_disk_format ON images (disk_format, created_at, id) WHERE deleted_at IS NULL;
 -- Few images have these flags, so these are small, and nothing else leads to them.
 CREATE INDEX images_hidden ON images (created_at, id) WHERE os_hidden AND deleted_at IS NULL;
 CREATE INDEX images_protected ON images (created_at, id) WHERE protected AND deleted_at IS NULL;

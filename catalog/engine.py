@@ -230,7 +230,11 @@ def _require_open(connection: Any, _record: object, _fairy: object) -> None:
 
 
 def _begin_postgresql(connection: Connection, kind: Kind) -> None:
-    """Say how the transaction begins. The driver only notes it, and tells the server with the first statement."""
+    """Say how the transaction begins, unless it was the same for the one before on this connection. The driver only
+    notes it, and tells the server with the first statement.
+    """
+    if connection.info.get("kind") == kind:
+        return
     driver: Any = connection.connection.dbapi_connection
     driver.autocommit = False
     if kind == "reads":
@@ -238,6 +242,7 @@ def _begin_postgresql(connection: Connection, kind: Kind) -> None:
     else:
         driver.set_session(isolation_level="DEFAULT", readonly="DEFAULT")
         driver.autocommit = kind == "peeks"
+    connection.info["kind"] = kind
 
 
 def _sqlite(url: URL, pool_size: int) -> Engine:

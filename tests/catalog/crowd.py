@@ -24,7 +24,8 @@ INSERT INTO images SELECT
     id, status, CASE WHEN d % 50 <> 0 THEN 'image-' || d % (:count / 4 + 1) END, owner,
     CASE WHEN e % 100 = 0 THEN 'public' WHEN e % 100 = 1 THEN 'community' WHEN e % 10 < 4 THEN 'private'
          ELSE 'shared' END,
-    f % 1000 = 0, f % 1000 = 1, 'bare', CASE WHEN g % 2 = 0 THEN 'raw' ELSE 'qcow2' END, 0, 512,
+    f % 1000 = 0, f % 1000 = 1, 'bare',
+    CASE WHEN g % 2000 = 5 THEN 'vhd' WHEN g % 2 = 0 THEN 'raw' ELSE 'qcow2' END, 0, 512,
     CASE WHEN status NOT IN ('queued', 'importing') THEN d % 1000003 * 65536::bigint END, NULL,
     md5(id), 'sha512', md5(id) || md5(task) || md5('a' || n) || md5('b' || n),
     made, made + d * 1000::bigint, CASE WHEN gone THEN made + 86400000000 END

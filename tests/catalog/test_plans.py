@@ -72,6 +72,8 @@ EVERYDAY: dict[str, dict[str, Any]] = {
     "protected": of(protected=True),
     "hidden": {"hidden": True},
     "disk_format": of(disk_format="qcow2"),
+    "rare disk_format": of(disk_format="vhd"),
+    "disk_format of none": of(disk_format="vdi"),
     "by name": {"sort": by("name")},
     "by name, ascending": {"sort": by("name", descending=False)},
     "by size": {"sort": by("size")},
