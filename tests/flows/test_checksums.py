@@ -31,7 +31,7 @@ NOUNS = {"source": "download", "image": "image"}
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     """A service that gives up at the second failure of a source."""
-    with eager_service(tmp_path / "data", max_attempts=2, http_resume_attempts=0, http_idle_timeout=0.5) as made:
+    with eager_service(tmp_path / "data", max_attempts=2, http_resume_attempts=0) as made:
         yield made
 
 

@@ -37,7 +37,7 @@ BACK = {GD: "uploading", WD: "queued", CI: "active"}
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     """A service that gives up at the first failure."""
-    impatient: dict[str, Any] = {"max_attempts": 1, "http_resume_attempts": 0, "http_idle_timeout": 0.5}
+    impatient: dict[str, Any] = {"max_attempts": 1, "http_resume_attempts": 0, "http_idle_timeout": 3}
     with eager_service(tmp_path / "data", stores=("a", *TARGETS), **impatient) as made:
         yield made
 
@@ -195,7 +195,7 @@ SOURCES: list[tuple[str, str, Fault, str, str, str | None]] = [
     (WD, "HTTP 404", _origin(status=404), "source_http_status", "404", None),
     (WD, "HTTP 503", _origin(status=503), "source_http_status", "503", None),
     (WD, "a short body", _origin(break_after=70000), "source_broken", "70000", None),
-    (WD, "silence", _origin(stall_after=1000), "source_stalled", "0.5", None),
+    (WD, "silence", _origin(stall_after=1000), "source_stalled", "3 seconds", None),
     (WD, "a refused redirect", _origin(redirects=ELSEWHERE), "source_refused", "does not pass filtering", None),
     (WD, "no end", _origin(headers={"Content-Length": None}), "source_end_unknown", "where its content ends", None),
     (GD, "staging is away", _refuses(STAGING_STORE, "open", AWAY), "source_unreadable", "does not answer", None),
