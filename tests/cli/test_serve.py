@@ -24,6 +24,11 @@ pytestmark = pytest.mark.e2e
 
 DATA = os.urandom(3 << 20)
 
+PROMPT = 15
+"""Seconds within which the service has gone: it takes 5 by its own clock, and half of `tranship api`'s on a machine that
+is busy with other tests.
+"""
+
 
 def allowing(uri: str) -> str:
     """A configuration that may import from `uri`."""
@@ -69,7 +74,7 @@ def test_it_answers_when_it_says_so_and_goes_when_told(tmp_path: Path, number: s
         assert service.process.stdout is not None
         status, seconds = service.end(number)
         assert (status, service.process.stdout.read()) == (0, "")
-        assert seconds < 5
+        assert seconds < PROMPT
 
 
 def test_a_signal_to_the_whole_group(tmp_path: Path) -> None:
@@ -79,7 +84,7 @@ def test_a_signal_to_the_whole_group(tmp_path: Path) -> None:
         child.send_signal(signal.SIGINT)
         status, seconds = service.end(signal.SIGINT)
     assert status == 0
-    assert seconds < 5
+    assert seconds < PROMPT
 
 
 @pytest.mark.parametrize(("host", "shown"), [("::1", "[::1]"), ("localhost", "localhost")])
@@ -141,7 +146,7 @@ def test_a_stop_in_mid_import_is_a_hand_back(tmp_path: Path, image: Path) -> Non
         image_id = start(client, Wanted(Remote(uri), Targets(("a", "b"))), console())
         assert wait_until(lambda: progress(client, image_id).done > 0, 20)
         status, seconds = service.end()
-        assert (status, seconds < 5) == (0, True)
+        assert (status, seconds < PROMPT) == (0, True)
         assert "in hand" not in service.log.read_text()
     assert list((tmp_path / "data" / "stores").rglob(f"*{image_id}*")) == []
 
@@ -165,7 +170,7 @@ def test_a_client_that_reads_slowly_does_not_hold_it(tmp_path: Path, image: Path
             idle.sendall(f"GET /v2/images/{image_id}/file HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
             assert idle.recv(16).startswith(b"HTTP/1.1 200")
             status, seconds = service.end()
-    assert (status, seconds < 5) == (0, True)
+    assert (status, seconds < PROMPT) == (0, True)
 
 
 def test_a_child_that_dies_is_replaced(tmp_path: Path) -> None:
