@@ -91,12 +91,14 @@ class KeystoneServer(Server):
         return user_id
 
     def create_image_endpoint(self, url: str, region: str) -> None:
-        """Put an image service into the catalogue, in a region of its own."""
+        """Put an image service into the catalogue, in a region of its own, which has this Keystone too."""
         if not self._ask("GET", "/services?type=image")["services"]:
             self._create("service", {"type": "image", "name": "tranship"})
-        (service,) = self._ask("GET", "/services?type=image")["services"]
         self._create("region", {"id": region})
-        self._create("endpoint", {"service_id": service["id"], "interface": "public", "url": url, "region_id": region})
+        for kind, where in (("image", url), ("identity", self.url)):
+            (service,) = self._ask("GET", f"/services?type={kind}")["services"]
+            endpoint = {"service_id": service["id"], "interface": "public", "url": where, "region_id": region}
+            self._create("endpoint", endpoint)
 
     def revoke(self, token: str) -> None:
         """Make a token invalid."""

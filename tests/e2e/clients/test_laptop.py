@@ -1,0 +1,85 @@
+"""The real clients at a service on a laptop: embedded, and it asks nobody who he is. With and without /v2 at the end of
+its address.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+from openstack.exceptions import raise_from_response
+
+from flows.methods import FLOWS
+from tests.e2e.clients.job import AS_JSON, CLIENTS, DATA, FORMATS, SHA512, SUFFIXES, Job
+from tests.e2e.clients.terminal import connected
+from tests.e2e.cluster import wait_for
+
+pytestmark = CLIENTS
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_glance(job: Job, tmp_path: Path, suffix: str) -> None:
+    """Given a script, when it looks what is offered and imports a URL, then the image comes back whole."""
+    glance = job.glance(suffix)
+    assert json.loads(glance("import-info").properties["import-methods"])["value"] == list(FLOWS)
+    detailed = json.loads(glance("stores-info", "--detail").properties["stores"])
+    assert [(store["id"], store["type"]) for store in detailed] == [("a", "file"), ("b", "file"), ("c", "file")]
+    words = ("--import-method", "web-download", "--uri", job.uri, "--all-stores", "true")
+    image_id = glance("image-create-via-import", *words, *FORMATS).properties["id"]
+    assert job.cluster.ended(image_id)["status"] == "success", job.cluster.trouble()
+    assert glance("image-show", image_id).properties["stores"] == "a,b,c"
+    glance("image-download", image_id, "--file", str(tmp_path / "saved"))
+    assert (tmp_path / "saved").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_openstack(job: Job, tmp_path: Path, suffix: str) -> None:
+    """Given a person, when it looks what is offered and imports a URL, then the image comes back whole."""
+    openstack = job.openstack(suffix)
+    assert openstack("image", "import", "info", *AS_JSON).json == {"import-methods": list(FLOWS)}
+    stores = openstack("image", "stores", "list", "--detail", *AS_JSON).json
+    assert [(store["ID"], store["Default"]) for store in stores] == [("a", True), ("b", None), ("c", None)]
+    assert [Path(store["Properties"]["data_dir"]).name for store in stores] == ["a", "b", "c"]
+    image_id = openstack("image", "create", *FORMATS, *AS_JSON, "o").json["id"]
+    openstack("image", "import", "--method", "web-download", "--uri", job.uri, "o")
+    assert job.cluster.ended(image_id)["status"] == "success", job.cluster.trouble()
+    openstack("image", "save", "--file", str(tmp_path / "saved"), "o")
+    assert (tmp_path / "saved").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_sdk(job: Job, suffix: str) -> None:
+    """Given a program, when it imports a URL, then it can wait for the image, and sees its task and its data."""
+    with connected({"auth_type": "none", "endpoint": job.endpoint(suffix)}) as image:
+        made = image.create_image("s", disk_format="raw", container_format="bare")
+        raise_from_response(image.import_image(made, method="web-download", uri=job.uri))
+        done = image.wait_for_status(made, "active", failures=["killed"], interval=0.2, wait=90)
+        job.cluster.ended(done.id)
+        assert [task.status for task in image.image_tasks(done)] == ["success"]
+        assert image.download_image(done).content == DATA
+
+
+def test_what_is_staged_goes_with_its_image(job: Job, file: str) -> None:
+    """Given a staged image, when it is deleted, then what was staged goes with it."""
+    glance = job.glance(terminal=True)
+    image_id = glance("image-create").properties["id"]
+    glance("image-stage", image_id, "--file", file)
+    assert len(job.cluster.staged()) == 1
+    glance("image-delete", image_id)
+    wait_for(lambda: job.cluster.staged() == [], 30)
+
+
+def test_a_location_is_registered(job: Job) -> None:
+    """Given an object that a service has put into a store, when its location is added, then it is the image's data."""
+    (job.cluster.data / "stores" / "a" / "snapshot-1").write_bytes(DATA)
+    url = (job.cluster.data / "stores" / "a" / "snapshot-1").as_uri()
+    glance = job.glance()
+    image_id = glance("image-create", "--name", "l", *FORMATS).properties["id"]
+    promise = json.dumps({"os_hash_algo": "sha512", "os_hash_value": SHA512})
+    glance("add-location", "--url", url, "--validation-data", promise, image_id)
+    assert job.cluster.ended(image_id)["status"] == "success", job.cluster.trouble()
+    shown = glance("image-show", image_id).properties
+    assert (shown["status"], shown["size"], shown["os_hash_value"]) == ("active", str(len(DATA)), SHA512)
+    (task,) = job.cluster.call("GET", f"/v2/images/{image_id}/tasks", 200).json()["tasks"]
+    assert task["type"] == "location_import"
+    listed = job.cluster.call("GET", f"/v2/images/{image_id}/locations", 200).json()
+    assert listed == [{"url": url, "metadata": {"store": "a"}}]
