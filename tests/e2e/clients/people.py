@@ -93,8 +93,9 @@ class World(ABC):
 
     def own(self, who: Person, **more: Any) -> str:
         """An image with DATA in the first store, which somebody has imported; its id."""
-        image_id = self.by(who).create(**more)
-        self.by(who).web_download(image_id, self.uri, STORES[:1])
+        owner = self.by(who)
+        image_id = owner.create(**more)
+        owner.web_download(image_id, self.uri, STORES[:1])
         self.succeeded(image_id)
         return image_id
 
