@@ -3,8 +3,8 @@
 Where the values are defined, in the option classes of the rooms, their defaults are; the table repeats none of them.
 """
 
-import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from oslo_config import cfg, types
@@ -37,12 +37,43 @@ def _list_of(item: Any) -> Any:
 _TEXT = types.String(quotes=True)
 
 
+def _like(pattern: str, example: str) -> Any:
+    """The type of a text that can only work in one form."""
+
+    def parse(value: Any) -> str:
+        text: str = _TEXT(value)
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{text!r} is nothing like {example}")
+        return text
+
+    return parse
+
+
+_BASE = _like(r"(https?://[^\s/][^\s]*)?", "https://cloud.example.org/image")
+_ORIGIN = _like(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/]+", "https://horizon.example.org, without a path, or *")
+
+
 def _texts(name: str, default: Sequence[str], help: str) -> Any:
     return cfg.Opt(name, type=_list_of(_TEXT), default=list(default), help=help)
 
 
 def _ports(name: str, default: Sequence[int], help: str) -> Any:
     return cfg.Opt(name, type=_list_of(types.Port()), default=list(default), help=help)
+
+
+_UNITS = ("B", "KB", "MB", "GB", "TB")
+_SIZE = re.compile(rf"(?P<number>[0-9]{{1,12}})(?P<unit>{'|'.join(_UNITS)})?")
+
+
+def _size(value: Any) -> int:
+    """The bytes of `10GB`, as Glance writes quotas: units are powers of 1024, and none is bytes."""
+    found = _SIZE.fullmatch(str(value).strip())
+    if found is None:
+        raise ValueError(f"{value!r} is not a number and one of {', '.join(_UNITS)}")
+    return int(found["number"]) << 10 * _UNITS.index(found["unit"] or "B")
+
+
+_A_SIZE: Any = _size
 
 
 STORE_OPTIONS = (
@@ -77,7 +108,10 @@ def store_section() -> list[Any]:
     return [*(cfg.StrOpt(option, secret=option in _SECRET) for option in STORE_OPTIONS), *_ANY_STORE]
 
 
+_INTERFACES = [face + url for url in ("", "URL") for face in ("public", "internal", "admin")]
+
 _API, _BROKER, _LEASE = ApiOptions(), BrokerOptions(), LeaseOptions()
+_KEYSTONE_LIMITS = _API.keystone_limits
 _IMPORTS, _URIS, _HTTP, _CORS = ImportOptions(), UriRules(), HttpOptions(), CorsOptions()
 
 OPTIONS: dict[str, list[Any]] = {
@@ -93,10 +127,13 @@ OPTIONS: dict[str, list[Any]] = {
         cfg.BoolOpt("do_secure_hash", default=_IMPORTS.secure_hash, help="Read and hash data that is registered."),
         _whole("image_size_cap", _IMPORTS.image_size_cap, "Largest image, in bytes.", 1),
         _whole("image_location_quota", _IMPORTS.location_quota, "Most stores an image may be in; negative: no limit."),
+        cfg.BoolOpt("show_multiple_locations", default=False, help="Show where data is, and let users change that."),
+        cfg.BoolOpt("show_image_direct_url", default=False, help="Show the URL from which data would be read."),
         _whole("image_property_quota", _API.property_quota, "Most properties of an image; negative: no limit."),
         _whole("image_tag_quota", _API.tag_quota, "Most tags of an image; negative: no limit."),
         _whole("image_member_quota", _API.member_quota, "Most projects to share an image with; negative: no limit."),
-        cfg.StrOpt("user_storage_quota", default="0", help="Most a project may store, such as 10GB; 0: no limit."),
+        cfg.Opt("user_storage_quota", type=_A_SIZE, default=0, help="Most a project may store (10GB); 0: no limit."),
+        cfg.BoolOpt("use_keystone_limits", default=False, help="Let Keystone say what a project may have."),
         _whole("limit_param_default", _API.limit_param_default, "Images on a page.", 1),
         _whole("api_limit_max", _API.api_limit_max, "Most images on a page.", 1),
         cfg.StrOpt("node_staging_uri", default="", help="file:// URI of the staging directory, where no section says."),
@@ -109,14 +146,19 @@ OPTIONS: dict[str, list[Any]] = {
             choices=PROTECTION_FORMATS,
             help="Whether that file names roles or rules.",
         ),
-        cfg.StrOpt("public_endpoint", default="", help="Base of links, when clients see another address than we do."),
+        cfg.Opt("public_endpoint", type=_BASE, default="", help="Base of links, when clients see another address."),
         cfg.StrOpt("bind_host", default=_API.host, help="Address to listen on."),
         cfg.PortOpt("bind_port", default=_API.port, help="Port to listen on."),
         _whole("workers", _API.workers, "Processes of `tranship api`.", 1),
+        _seconds(
+            "client_socket_timeout",
+            _API.client_socket_timeout,
+            "How long a client may be silent within a request, or take nothing of an answer; 0: for ever.",
+        ),
     ],
     "glance_store": [cfg.StrOpt("default_backend", default="", help="The store when a request names none.")],
     "database": [cfg.StrOpt("connection", default="", secret=True, help="SQLAlchemy URL of PostgreSQL or SQLite.")],
-    "task": [_whole("task_time_to_live", 48, "Hours that a finished task is shown.", 0)],
+    "task": [_whole("task_time_to_live", 48, "Hours that a finished task is kept.", 0)],
     "image_format": [
         _texts("disk_formats", _API.disk_formats, help="Accepted disk formats."),
         _texts("container_formats", _API.container_formats, help="Accepted container formats."),
@@ -132,12 +174,24 @@ OPTIONS: dict[str, list[Any]] = {
         _ports("disallowed_ports", [], help="Refused ports."),
     ],
     "cors": [
-        _texts("allowed_origin", [], help="Web pages (scheme://host[:port]) whose scripts may ask; * for all."),
+        cfg.Opt(
+            "allowed_origin",
+            type=_list_of(_ORIGIN),
+            default=[],
+            help="Web pages (scheme://host[:port]) whose scripts may ask; * for all.",
+        ),
         cfg.BoolOpt("allow_credentials", default=_CORS.allow_credentials, help="Whether scripts may send cookies."),
         _texts("expose_headers", _CORS.expose_headers, help="Headers of answers that scripts may read."),
         _whole("max_age", _CORS.max_age, "How long a browser remembers the permission. Seconds.", 0),
         _texts("allow_methods", _CORS.allow_methods, help="Methods that scripts may use."),
         _texts("allow_headers", _CORS.allow_headers, help="Headers that scripts may send."),
+    ],
+    "oslo_limit": [
+        cfg.StrOpt("endpoint_id", default="", help="By which endpoint Keystone knows this service."),
+        cfg.StrOpt("endpoint_service_type", default="", help="The type of its service, where no id is set."),
+        cfg.StrOpt("endpoint_service_name", default="", help="The name of its service."),
+        cfg.StrOpt("endpoint_region_name", default="", help="Its region."),
+        cfg.StrOpt("endpoint_interface", default="public", choices=_INTERFACES, help="The interface of the endpoint."),
     ],
     "oslo_policy": [
         cfg.StrOpt("policy_file", default="", help="Rules other than the defaults, YAML or JSON."),
@@ -177,6 +231,7 @@ OPTIONS: dict[str, list[Any]] = {
         _seconds("resend_after", _LEASE.resend_after, "When an unanswered message is sent again.", 0.1),
         _seconds("sweep_interval", _LEASE.sweep_interval, "How often a worker looks for lost work and garbage.", 0.1),
         _seconds("orphan_grace", _LEASE.orphan_grace, "How long deleted objects are looked for again."),
+        _seconds("keystone_limits_cache_time", _KEYSTONE_LIMITS.cache_time, "How long limits from Keystone hold."),
         _whole("image_stage_total", -1, "Most a project may have on its way, in MiB; negative: no limit."),
         _whole("image_count_total", -1, "Most images of a project; negative: no limit."),
         _whole("image_count_uploading", -1, "Most images of a project on their way; negative: no limit."),
@@ -187,6 +242,12 @@ OPTIONS: dict[str, list[Any]] = {
             "store_idle_timeout",
             _IMPORTS.store_idle_timeout,
             "Longest time that one call to a store on a network may take.",
+            0.1,
+        ),
+        _seconds(
+            "store_commit_timeout",
+            _IMPORTS.store_commit_timeout,
+            "Longest time that a store on a network may take to complete an object whose bytes it has.",
             0.1,
         ),
         cfg.BoolOpt("md5_checksum", default=_IMPORTS.md5, help="Also fill the legacy md5 `checksum`."),
@@ -202,20 +263,3 @@ OPTIONS: dict[str, list[Any]] = {
         _whole("http_min_rate", _HTTP.min_rate, "Slowest source to wait for, in bytes a second.", 0),
     ],
 }
-
-
-def unknown(config_files: Sequence[str]) -> Iterator[str]:
-    """A sentence for every name in our own section that nobody reads. Those in Glance's sections may be Glance's."""
-    known = {option.name for option in OPTIONS["tranship"]}
-    for name in config_files:
-        found: dict[str, Any] = {}
-        cfg.ConfigParser(name, found).parse()
-        yield from (
-            f"[tranship] {option} ({name}): there is no such option"
-            for option in sorted(found.get("tranship", {}).keys() - known)
-        )
-    prefix = "OS_TRANSHIP__"
-    for variable in sorted(name for name in os.environ if name.startswith(prefix)):
-        option = variable.removeprefix(prefix).lower()
-        if option not in known:
-            yield f"{variable}: there is no option {option}"

@@ -8,7 +8,7 @@
 CREATE TABLE schema_version (
     version BIGINT NOT NULL PRIMARY KEY
 );
-INSERT INTO schema_version (version) VALUES (2);
+INSERT INTO schema_version (version) VALUES (3);
 
 -- An image, as users see it. Moves between states (import-behaviour, section 1.1):
 --   queued       made, no data                     -> saving, uploading, importing, active, deleted
@@ -99,13 +99,15 @@ CREATE TABLE image_members (
 );
 CREATE INDEX images_of_member ON image_members (member, image_id);
 
--- Where the data of an image is. A store holds an object of an image at most once. In a store that only others fill, an
--- object's key is its URL, and many images may be made of one: such an object is not ours, and not in `objects`.
+-- Where the data of an image is. A store that we fill holds an object of an image at most once. In a store that only
+-- others fill, an object's key is its URL; an image may have several there, and many images may be made of one: such an
+-- object is not ours, and not in `objects`.
 CREATE TABLE locations (
     image_id   TEXT   NOT NULL REFERENCES images (id),
     store      TEXT   NOT NULL,
     object_key TEXT   NOT NULL,
     url        TEXT   NOT NULL,                            -- never with a credential
+    metadata   TEXT,                                       -- JSON: what users have said of it; null = nothing
     created_at BIGINT NOT NULL,
     PRIMARY KEY (image_id, store, object_key)
 );
@@ -154,12 +156,13 @@ CREATE UNIQUE INDEX one_live_task_per_image ON tasks (image_id) WHERE status IN 
 CREATE INDEX tasks_of_image ON tasks (image_id, created_at);
 CREATE INDEX tasks_by_age ON tasks (created_at, id);
 CREATE INDEX tasks_to_send ON tasks (sent_at) WHERE status IN ('pending', 'processing');
+CREATE INDEX tasks_to_forget ON tasks (expires_at) WHERE expires_at IS NOT NULL;
 
 -- One target store of one task. `current` marks the newest verdict on this image and store; the current rows are what
 -- users see as os_glance_importing_to_stores (pending, copying) and os_glance_failed_import (failed).
 --   pending -> copying -> done | failed;  undone: not at fault, but taken back with the rest
 CREATE TABLE targets (
-    task_id    TEXT    NOT NULL REFERENCES tasks (id),
+    task_id    TEXT    NOT NULL,                           -- a current verdict outlives its task, which is forgotten
     image_id   TEXT    NOT NULL REFERENCES images (id),
     store      TEXT    NOT NULL,
     position   BIGINT  NOT NULL,                           -- order of the request
@@ -191,6 +194,7 @@ CREATE TABLE image_locks (
     CONSTRAINT lock_holder_since CHECK ((os_glance_import_task IS NULL) = (acquired_at IS NULL))
 );
 CREATE INDEX locks_by_expiry ON image_locks (expires_at);
+CREATE INDEX locks_of_task ON image_locks (os_glance_import_task) WHERE os_glance_import_task IS NOT NULL;
 
 -- Every time a worker entered the lock, and how it ended.
 --   running; done: the step is finished; retry: failed, will be tried again; failed: given up;
@@ -223,7 +227,8 @@ CREATE TABLE objects (
     store      TEXT   NOT NULL,
     object_key TEXT   NOT NULL,
     image_id   TEXT   NOT NULL REFERENCES images (id),
-    task_id    TEXT   REFERENCES tasks (id),             -- null: an upload by a request, not by a task
+    task_id    TEXT,                                     -- null: an upload by a request, not by a task; else the
+                                                         -- task that wrote it, which may be forgotten by now
     host       TEXT,                                     -- only processes there can reach it; null = all can
     state      TEXT   NOT NULL,
     size       BIGINT,

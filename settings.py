@@ -4,26 +4,24 @@ Sections and names are Glance's wherever Glance has the option, so that an opera
 what Glance has not is in `[tranship]`. Each option can also come from the environment as `OS_<SECTION>__<OPTION>`,
 for example `OS_DATABASE__CONNECTION` or `OS_DEFAULT__ENABLED_BACKENDS`, which wins over the file. What is not set
 follows from the data directory: an SQLite database, an in-process broker, and under it three file stores and staging.
-Only the roots read this module; `option_table.py` lists what there is.
+Only the roots read this module; `option_table.py` lists what there is, `option_files.py` reads what was written.
 """
 
 import logging
 import re
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from oslo_config import cfg
-
-from api.options import ApiOptions, CorsOptions
+from api.options import ApiOptions, CorsOptions, KeystoneLimitOptions
 from flows.methods import FLOWS
 from flows.options import STAGING_STORE, BrokerOptions, ImportOptions, LeaseOptions, Limits, StagingOptions
 from flows.policy import UriRules
-from option_table import OPTIONS, STORE_OPTIONS, store_section, unknown
+from option_files import BadSettings, beside, check, found_beside, left_alone, named, parsed, unknown
+from option_table import OPTIONS, STORE_OPTIONS, store_section
 from pipeline.decompress import ExpansionLimit
 from pipeline.formats import FormatRules
 from pipeline.sources import HttpOptions
@@ -38,20 +36,10 @@ EMBEDDED_STORES = ("a", "b", "c")
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """What every broker takes as part of the name of a queue."""
 
-_UNITS = ("B", "KB", "MB", "GB", "TB")
-_QUOTA = re.compile(rf"(?P<number>[0-9]{{1,12}})(?P<unit>{'|'.join(_UNITS)})?")
-
 _DATADIR = "filesystem_store_datadir"
 
 _BROKERS = ("memory", "redis", "rediss", "sentinel", "amqp", "amqps", "pyamqp")
 """The schemes of `broker_url`: what kombu calls the brokers that a lost message costs nothing with."""
-
-_REASON = re.compile(r"LocationInfo\(location=.*?, detail='(?P<where>.*?)'\) is not valid: (?P<why>.*)", re.DOTALL)
-"""How oslo.config says where a value comes from and what is wrong with it; people need the file or variable alone."""
-
-
-class BadSettings(Exception):
-    """An option makes no sense; the text names it and says what is expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +54,7 @@ class Settings:
     broker: BrokerOptions
     lease: LeaseOptions
     imports: ImportOptions
+    limits: Limits
     api: ApiOptions
     stores: tuple[StoreSpec, ...]
     default_store: str
@@ -83,56 +72,18 @@ def load(
     """Read the options; `overrides` are (section, option, value) from the command line, and win. Raises
     `BadSettings`.
     """
-    conf = _parsed(config_files)
+    conf = parsed(config_files)
     for section, option, value in [*([("tranship", "data", data)] if data else []), *overrides]:
-        with _named(section, option):
+        with named(section, option):
             conf.set_override(option, value, None if section == "DEFAULT" else section)
     for section, options in OPTIONS.items():
-        _check(conf, section, options)
-    for sentence in unknown(config_files):
+        check(conf, section, options)
+    stores = (*conf.enabled_backends, STAGING_STORE)
+    for sentence in unknown(config_files, stores):
         log.warning("%s", sentence)
+    if names := left_alone(config_files, stores):
+        log.debug("in the configuration, but not read here: %s", names)
     return _frozen(conf)
-
-
-def _parsed(config_files: Sequence[str]) -> Any:
-    conf = cfg.ConfigOpts()
-    for section, options in OPTIONS.items():
-        conf.register_opts(options, group=None if section == "DEFAULT" else section)
-    try:
-        conf(args=[], project="tranship", default_config_files=list(config_files), default_config_dirs=[], use_env=True)
-    except cfg.ConfigFileParseError as error:
-        where = error.__context__
-        # Without the line itself, in which a password may stand.
-        said = f"line {where.lineno}: {where.msg}" if isinstance(where, cfg.ParseError) else "it cannot be parsed"
-        raise BadSettings(f"configuration file {error.config_file}, {said}") from None
-    except (cfg.Error, OSError) as error:
-        raise BadSettings(str(error)) from error
-    except UnicodeDecodeError as error:
-        raise BadSettings(f"a configuration file is not UTF-8 ({', '.join(config_files)})") from error
-    return conf
-
-
-def _check(conf: Any, section: str, options: Sequence[Any]) -> None:
-    """Read every option once, so that whatever is wrong with one is said with its name."""
-    for option in options:
-        with _named(section, option.name):
-            (conf if section == "DEFAULT" else conf[section])[option.dest]
-
-
-@contextmanager
-def _named(section: str, option: str) -> Iterator[None]:
-    """Turn what is wrong with an option into `BadSettings` naming it."""
-    try:
-        yield
-    except (cfg.NoSuchOptError, cfg.NoSuchGroupError, cfg.TemplateSubstitutionError):
-        # Neither the name nor the trace: what follows the $ may be the rest of a password.
-        raise BadSettings(
-            f"[{section}] {option} refers to an option that does not exist; a $ is written as $$"
-        ) from None
-    except (cfg.Error, ValueError) as error:
-        found = _REASON.search(str(error))
-        where, why = (f" ({found['where']})", found["why"]) if found else ("", str(error))
-        raise BadSettings(f"[{section}] {option}{where}: {why}") from error
 
 
 def _frozen(conf: Any) -> Settings:
@@ -158,6 +109,7 @@ def _frozen(conf: Any) -> Settings:
             orphan_grace=own.orphan_grace,
         ),
         imports=_import_options(conf),
+        limits=_limits(conf),
         api=_api_options(conf),
         stores=stores,
         default_store=conf.glance_store.default_backend or stores[0].id,
@@ -182,32 +134,26 @@ def _import_options(conf: Any) -> ImportOptions:
         image_size_cap=conf.image_size_cap,
         location_quota=conf.image_location_quota,
         secure_hash=conf.do_secure_hash,
-        limits=_limits(conf),
         task_time_to_live=conf.task.task_time_to_live * 3600.0,
         max_attempts=own.max_attempts,
         retry_base=own.retry_base,
         retry_cap=own.retry_cap,
         store_idle_timeout=own.store_idle_timeout,
+        store_commit_timeout=own.store_commit_timeout,
     )
 
 
 def _limits(conf: Any) -> Limits:
     own = conf.tranship
+    if conf.use_keystone_limits:
+        # Not these. Whoever would go by them all the same allows nothing, rather than everything.
+        return Limits(stored=0, staged=0, images=0, uploading=0)
     return Limits(
-        stored=_bytes(conf.user_storage_quota) or -1,
+        stored=conf.user_storage_quota or -1,
         staged=own.image_stage_total << 20 if own.image_stage_total >= 0 else -1,
         images=own.image_count_total,
         uploading=own.image_count_uploading,
     )
-
-
-def _bytes(text: str) -> int:
-    """The bytes of `10GB`, as Glance writes quotas: units are powers of 1024, and none is bytes."""
-    with _named("DEFAULT", "user_storage_quota"):
-        found = _QUOTA.fullmatch(text.strip())
-        if found is None:
-            raise ValueError(f"{text!r} is not a number and one of B, KB, MB, GB, TB")
-        return int(found["number"]) << 10 * _UNITS.index(found["unit"] or "B")
 
 
 def _api_options(conf: Any) -> ApiOptions:
@@ -217,15 +163,18 @@ def _api_options(conf: Any) -> ApiOptions:
         http_basic_auth_user_file=conf.http_basic_auth_user_file,
         allow_anonymous_access=conf.allow_anonymous_access,
         policy_file=_policy_file(conf),
-        property_protection_file=_beside(conf, "[DEFAULT] property_protection_file", conf.property_protection_file),
+        property_protection_file=beside(conf, "[DEFAULT] property_protection_file", conf.property_protection_file),
         property_protection_rule_format=conf.property_protection_rule_format,
         configuration=conf,
+        use_keystone_limits=conf.use_keystone_limits,
+        keystone_limits=_keystone_limits(conf),
         trusted_proxies=tuple(own.trusted_proxies),
         cors=_cors_options(conf.cors),
         host=conf.bind_host,
         port=conf.bind_port,
         workers=conf.workers,
         threads=own.threads,
+        client_socket_timeout=conf.client_socket_timeout,
         public_endpoint=conf.public_endpoint,
         default_project=own.default_project,
         default_user=own.default_user,
@@ -234,11 +183,13 @@ def _api_options(conf: Any) -> ApiOptions:
         property_quota=conf.image_property_quota,
         tag_quota=conf.image_tag_quota,
         member_quota=conf.image_member_quota,
+        show_multiple_locations=conf.show_multiple_locations,
+        show_image_direct_url=conf.show_image_direct_url,
         disk_formats=tuple(conf.image_format.disk_formats),
         container_formats=tuple(conf.image_format.container_formats),
         healthcheck_disable_file=own.healthcheck_disable_file,
     )
-    with _named("tranship", "trusted_proxies"):
+    with named("tranship", "trusted_proxies"):
         _ = options.proxies
     if conf.oslo_middleware.enable_proxy_headers_parsing and not options.trusted_proxies:
         raise BadSettings(
@@ -248,28 +199,26 @@ def _api_options(conf: Any) -> ApiOptions:
     return options
 
 
+def _keystone_limits(conf: Any) -> KeystoneLimitOptions:
+    given = conf.oslo_limit
+    return KeystoneLimitOptions(
+        cache_time=conf.tranship.keystone_limits_cache_time,
+        endpoint_id=given.endpoint_id,
+        service_type=given.endpoint_service_type,
+        service_name=given.endpoint_service_name,
+        region_name=given.endpoint_region_name,
+        interface=given.endpoint_interface,
+    )
+
+
 def _policy_file(conf: Any) -> str:
     """The path of the file; that of `policy.yaml` beside the configuration where no option names one."""
     given = conf.oslo_policy
     if given.policy_dirs:
         raise BadSettings("[oslo_policy] policy_dirs is not read; what is in the files there belongs into policy_file")
     if given.policy_file:
-        return _beside(conf, "[oslo_policy] policy_file", given.policy_file)
-    return str(_found(conf, "policy.yaml") or "") if conf.config_file else ""
-
-
-def _beside(conf: Any, option: str, path: str) -> str:
-    """The file at `path`, which begins where the configuration files are; empty as it is."""
-    found = _found(conf, path) if path else None
-    if path and found is None:
-        raise BadSettings(f"{option}: there is no file {path}")
-    return str(found or "")
-
-
-def _found(conf: Any, path: str) -> Path | None:
-    """The file of that path beside the configuration file that was read last, or one before it."""
-    folders = [Path(name).absolute().parent for name in reversed(conf.config_file or ["here"])]
-    return next((place for folder in folders if (place := folder / Path(path).expanduser()).is_file()), None)
+        return beside(conf, "[oslo_policy] policy_file", given.policy_file)
+    return str(found_beside(conf, "policy.yaml") or "") if conf.config_file else ""
 
 
 def _cors_options(given: Any) -> CorsOptions:
@@ -306,12 +255,13 @@ def _store(conf: Any, name: str, driver: str) -> StoreSpec:
     """The store whose options are in the section of its name."""
     known = store_section()
     conf.register_opts(known, group=name)
-    _check(conf, name, known)
+    check(conf, name, known)
     section = conf[name]
     options = {option: section[option] for option in STORE_OPTIONS if section[option] is not None}
     if driver == "s3":
-        # What the parts of an object of unknown length are planned for.
+        # What the parts of an object of unknown length are planned for, and how long to wait until they are one.
         options["image_size_cap"] = conf.image_size_cap
+        options["store_commit_timeout"] = conf.tranship.store_commit_timeout
     return StoreSpec(name, driver, section.store_description, section.weight, options)
 
 
@@ -334,7 +284,7 @@ def _is_shared(own: Any, spec: StoreSpec) -> bool:
 
 def _directory(uri: str) -> str:
     """The path of a `file:` URI; empty as the URI is."""
-    with _named("DEFAULT", "node_staging_uri"):
+    with named("DEFAULT", "node_staging_uri"):
         parts = urlsplit(uri)
         if uri and (parts.scheme != "file" or parts.netloc or parts.path.strip("/") == ""):
             raise ValueError("it must be file:/// and the path of a directory")
@@ -359,7 +309,7 @@ def _uri_rules(conf: Any) -> UriRules:
         disallowed_ports=tuple(given.disallowed_ports),
         allowed_networks=tuple(conf.tranship.allowed_networks),
     )
-    with _named("tranship", "allowed_networks"):
+    with named("tranship", "allowed_networks"):
         _ = rules.networks
     return rules
 

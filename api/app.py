@@ -1,5 +1,6 @@
 """The application: every route on one page, and nothing else."""
 
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import falcon
@@ -15,6 +16,7 @@ from api.health import Health
 from api.image_view import ImageView
 from api.images import Image, Images
 from api.imports import Import
+from api.limits import limit_source
 from api.lingering import Lingering
 from api.locations import Locations
 from api.members import ImageMember, Members
@@ -39,17 +41,18 @@ def create_app(
 ) -> App:
     """Wire the WSGI application.
 
-    `authenticate` tells who sent a request; without it, `auth_strategy` decides. Raises `ValueError` for options that
-    cannot work.
+    `authenticate` tells who sent a request; without it, `auth_strategy` decides. Where limits are Keystone's, those of
+    the runtime are not looked at. Raises `ValueError` for options that cannot work.
     """
+    runtime = replace(runtime, limits=limit_source(options, runtime.limits))
     contexts = Contexts(authenticate or authenticator(options), Policy(options))
     app: App = falcon.App(middleware=_middleware(options, contexts))
     errors.install(app)
-    view = ImageView(runtime.stores)
+    view = ImageView(runtime.stores, options)
     app.add_route("/healthcheck", Health(options.healthcheck_disable_file))
     app.add_route("/v2/images", Images(runtime, options, view))
     app.add_route("/v2/images/{image_id}", Image(runtime, dispatcher, options, view))
-    app.add_route("/v2/images/{image_id}/file", Data(runtime))
+    app.add_route("/v2/images/{image_id}/file", Data(runtime, options))
     app.add_route("/v2/images/{image_id}/import", Import(runtime, dispatcher))
     app.add_route("/v2/images/{image_id}/locations", Locations(runtime, dispatcher))
     app.add_route("/v2/images/{image_id}/stage", Stage(runtime))

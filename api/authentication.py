@@ -19,7 +19,9 @@ def authenticator(options: ApiOptions) -> Authenticate:
         known = ", ".join(_STRATEGIES)
         raise ValueError(f"[tranship] auth_strategy is {options.auth_strategy!r}; there are: {known}")
     authenticate = make(options)
-    return _or_anonymous(authenticate) if options.allow_anonymous_access else authenticate
+    if make is _standalone or not options.allow_anonymous_access:
+        return authenticate
+    return _or_anonymous(authenticate)
 
 
 def _standalone(options: ApiOptions) -> Authenticate:

@@ -75,11 +75,22 @@ def _read(req: falcon.Request) -> bytes:
     if (length or 0) > LARGEST_BODY:
         raise _too_large()
     # A chunked body has its own end, which the server sees; asking for one byte more tells an overlong one.
-    raw: bytes = req.stream.read(LARGEST_BODY + 1 if length is None else length)
+    raw = _received(req, LARGEST_BODY + 1 if length is None else length)
     if len(raw) > LARGEST_BODY:
         raise _too_large()
     if length is not None and len(raw) < length:
         raise falcon.HTTPBadRequest(description=f"The body ends after {len(raw)} of {length} bytes.")
+    return raw
+
+
+def _received(req: falcon.Request, count: int) -> bytes:
+    """Read the body: what goes wrong with that comes of the client, in whatever words the server has for it."""
+    try:
+        raw: bytes = req.stream.read(count)
+    except (BlockingIOError, TimeoutError) as error:
+        raise falcon.HTTPError(falcon.HTTP_408, description="Nothing came of the body for too long.") from error
+    except Exception as error:
+        raise falcon.HTTPBadRequest(description="The body broke off, or is not framed as HTTP wants it.") from error
     return raw
 
 

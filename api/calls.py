@@ -62,6 +62,7 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "store_not_configured": "A store is not known here.",
         "location_quota": "More stores than an image may be in.",
         "over_limit": "The project would have more than it may.",
+        "limits_unknown": "What the project may have cannot be asked for at the moment.",
         "source_refused": "The source refuses.",
         "uri_denied": "The URI does not pass filtering.",
         "store_unknown": "The store is not known here.",
@@ -75,6 +76,7 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "unsafe_image": "The data refers to files of its host, or is otherwise unsafe.",
         "source_broken": "The body broke off, or has another size than announced.",
         "source_stalled": "Nothing came for too long.",
+        "interrupted": "The service is being stopped.",
         "too_big": "More bytes than an image may have.",
         "upload_over": "The image was deleted meanwhile.",
         "staging_full": "The staging area has no room.",
@@ -95,11 +97,12 @@ _FILTERED = "A parameter makes no sense."
 _NOT_SHARED = "The image is not `shared`, or not the caller's."
 
 _READS = ("not_found",)
+_LIMITS = ("over_limit", "limits_unknown")
 _CHANGES = ("not_found", "conflict")
-_RECEIVES = (*_CHANGES, "source_broken", "source_stalled", "too_big", "upload_over", "over_limit")
+_RECEIVES = (*_CHANGES, "source_broken", "source_stalled", "interrupted", "too_big", "upload_over", *_LIMITS)
 _SUBMITS = (
     *("not_found", "conflict", "lock_held", "bad_import_request", "image_not_ready", "store_not_configured"),
-    *("store_read_only", "location_quota", "over_limit", "uri_denied", "source_refused"),
+    *("store_read_only", "location_quota", *_LIMITS, "uri_denied", "source_refused"),
 )
 
 CALLS: Final[Mapping[str, Call]] = MappingProxyType(
@@ -116,7 +119,7 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
             "Images",
             "Make an image, without data yet",
             {201: Answer("The image.", "Image", headers=_ANNOUNCED)},
-            ("duplicate", "over_limit"),
+            ("duplicate", *_LIMITS),
             {400: "An attribute has a value that it cannot have.", 413: _QUOTA},
             body={JSON: "NewImage"},
             example={"name": "debian", "disk_format": "qcow2", "container_format": "bare"},
@@ -124,13 +127,18 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
         "GET /v2/images/{image_id}": Call("Images", "Show an image", {200: _IMAGE}, _READS),
         "PATCH /v2/images/{image_id}": Call(
             "Images",
-            "Change attributes and properties, all or none",
+            "Change attributes, properties and locations, all or none",
             {200: _IMAGE},
-            _CHANGES,
+            (
+                *(*_CHANGES, "lock_held", "bad_import_request", "uri_denied", "formats_missing", "too_big"),
+                *(*_LIMITS, "store_unknown", "object_in_use", "store_unavailable", "store_denied"),
+            ),
             {
                 400: "An operation is malformed, or its value cannot be.",
+                403: "The attribute is read-only, the last location stays, or a URL is for services to name.",
                 409: "A property is not there, or is there already.",
                 413: _QUOTA,
+                500: "A store does not delete the data at a location: that stays, and all else is done.",
                 415: "The type of the body is neither of the two; `Accept-Patch` names them.",
             },
             body={V21: "Patch21", V20: "Patch20"},
@@ -192,6 +200,8 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
             (*_RECEIVES, "staging_full", "staging_unavailable"),
             {
                 404: "There is no such image, or no method that imports staged data.",
+                409: "The image takes no data in its status. If data waits that its last import has found to be wrong"
+                " (a checksum, a format), other data may take its place.",
                 415: f"The body is not {MEDIA_TYPE}.",
             },
             takes=(SIZE,),
@@ -277,6 +287,7 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
             "Stores",
             "Tell the project's limits and use",
             {200: Answer("Sizes in MiB, -1 for no limit; empty when there are no limits at all.", "Usage")},
+            ("limits_unknown",),
         ),
         "GET /v2/images/{image_id}/members": Call(
             "Members",

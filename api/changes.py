@@ -10,6 +10,7 @@ from api.context import Context
 from api.names import name_complaint, require_settable
 from api.options import ApiOptions
 from api.patches import Operation
+from api.relocation import LOCATIONS, check_location
 from api.schemas import image_properties
 from api.validation import CUSTOM, complaint, require_few
 from catalog.changes import CHANGEABLE, ImageChange
@@ -31,6 +32,9 @@ class Changes:
         """Raise a 403 for a name that nobody may set, a 400 for a malformed name or value."""
         for operation in operations:
             name = operation.name
+            if name == LOCATIONS and self._options.show_multiple_locations:
+                check_location(operation, self._schema[LOCATIONS])
+                continue
             if name == "id":
                 raise falcon.HTTPForbidden(description="Attribute 'id' is read-only.")
             require_settable(name)
@@ -41,12 +45,15 @@ class Changes:
                 raise falcon.HTTPBadRequest(description=wrong)
 
     def judge(self, operations: Sequence[Operation], image: ImageRecord, who: Context) -> ImageChange:
-        """Return what is to be written for the checked operations, applied in order, that `who` asks for.
+        """Return what is to be written for the checked operations, applied in order, that `who` asks for; what they
+        make of its locations is for `Relocations` to say.
 
         Raises a 403, 409 or 413; then nothing of them counts.
         """
         draft = _Draft(rights.as_seen(who, image), who)
         for operation in operations:
+            if operation.name == LOCATIONS:
+                continue
             _require_permitted(operation, image, who)
             draft.apply(operation)
         change = draft.change()

@@ -66,10 +66,23 @@ def compiled(check: Any, rules: Mapping[str, Judge]) -> Judge:
 
 def references(check: Any) -> Iterator[str]:
     """The names of the rules that `check` refers to."""
-    if isinstance(check, policy.RuleCheck):
-        yield check.match
-    for part in (*getattr(check, "rules", ()), *([check.rule] if isinstance(check, policy.NotCheck) else ())):
-        yield from references(part)
+    return (one.match for one in _singles(check) if isinstance(one, policy.RuleCheck))
+
+
+def roles(check: Any) -> Iterator[str]:
+    """The roles that `check` itself asks for, in lower case; not those that a target would name."""
+    asked = (one.match for one in _singles(check) if isinstance(one, policy.Check) and one.kind == "role")
+    return (role.lower() for role in asked if "%" not in role)
+
+
+def _singles(check: Any) -> Iterator[Any]:
+    """What `check` is made of by and, or and not."""
+    parts = [check.rule] if isinstance(check, policy.NotCheck) else getattr(check, "rules", None)
+    if parts is None:
+        yield check
+    else:
+        for part in parts:
+            yield from _singles(part)
 
 
 def _role(match: str) -> Judge:

@@ -17,7 +17,13 @@ log = logging.getLogger(__name__)
 
 REQUEST_ID = "X-OpenStack-Request-ID"
 
+RANKS = ("admin", "manager", "member", "reader")
+"""What implies what, as a cloud's Keystone has it from its beginning."""
+
+_PREFIX = "req-"
 _LONGEST_ID = 64
+"""Characters of an id at most, without the prefix: clients ask on with the id of an answer, which has it."""
+
 _ID = re.compile(r"[A-Za-z0-9._:~-]+")
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -66,10 +72,9 @@ def role_names(names: Iterable[str]) -> frozenset[str]:
 
 
 def implied(roles: frozenset[str]) -> frozenset[str]:
-    """With the roles that these imply, as a cloud's Keystone has it from its beginning: admin → member → reader."""
-    order = ("admin", "member", "reader")
-    highest = next((n for n, role in enumerate(order) if role in roles), len(order))
-    return roles.union(order[highest:])
+    """With the roles that these imply: each of `RANKS` those that follow."""
+    highest = next((n for n, role in enumerate(RANKS) if role in roles), len(RANKS))
+    return roles.union(RANKS[highest:])
 
 
 def caller_of(
@@ -127,7 +132,7 @@ class Contexts:
         traces.begin(request_id)
         req.context.request_id = request_id
         resp.set_header(REQUEST_ID, request_id)
-        if len(given) > _LONGEST_ID:
+        if _is_overlong(given):
             raise falcon.HTTPError(
                 falcon.HTTP_431, description=f"The header {REQUEST_ID} is longer than {_LONGEST_ID} characters."
             )
@@ -165,9 +170,13 @@ def line_of(req: falcon.Request) -> str:
 
 def _normal(given: str) -> str:
     """The id to work under: the client's with `req-` in front, or a new one where that is unfit for a header."""
-    if len(given) > _LONGEST_ID or not _ID.fullmatch(given):
-        return f"req-{uuid.uuid4()}"
-    return given if given.startswith("req-") else f"req-{given}"
+    if _is_overlong(given) or not _ID.fullmatch(given.removeprefix(_PREFIX)):
+        return f"{_PREFIX}{uuid.uuid4()}"
+    return given if given.startswith(_PREFIX) else f"{_PREFIX}{given}"
+
+
+def _is_overlong(given: str) -> bool:
+    return len(given.removeprefix(_PREFIX)) > _LONGEST_ID
 
 
 def _check_form(req: falcon.Request) -> None:

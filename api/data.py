@@ -11,7 +11,8 @@ from api import rights
 from api.bodies import no_body
 from api.context import caller
 from api.imports import STORE_HEADER
-from api.received import data_of, require_data
+from api.options import ApiOptions
+from api.received import data_of, require_data, set_patience
 from catalog.images import ImageRecord, Location
 from flows.limits import require_within
 from flows.locations import settled
@@ -41,9 +42,10 @@ class Span:
 class Data:
     """`/v2/images/{image_id}/file`."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, options: ApiOptions) -> None:
         self._runtime = runtime
         self._stores = runtime.stores
+        self._patience = options.client_socket_timeout
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """Make the body the data of the image: 204, and it is active."""
@@ -92,6 +94,7 @@ class Data:
         if span is not None:
             resp.status = falcon.HTTP_206
             resp.set_header("Content-Range", f"bytes {span.start}-{span.end - 1}/{image.size}")
+        set_patience(req, self._patience)
         _send(req, resp, reader, len(span) if span else image.size)
         # Of the whole image, and hex: that is what clients of Glance compare with.
         if image.checksum is not None:

@@ -3,15 +3,14 @@
 import html
 import logging
 from collections.abc import Mapping
-from typing import Protocol
 
 import falcon
 import msgspec
 from falcon import mediatypes
 
-from api.context import line_of, request_id_of
+from api.context import Context, line_of, request_id_of
 from catalog.errors import CatalogError
-from flows.errors import NotAdmitted, StagingError
+from flows.errors import NotAdmitted, OverLimit, StagingError
 from pipeline.errors import TransferError
 from stores.errors import StoreError
 
@@ -31,6 +30,7 @@ STATUSES: Mapping[str, int] = {
     "store_not_configured": 409,
     "location_quota": 413,
     "over_limit": 413,
+    "limits_unknown": 503,
     "source_refused": 400,
     "uri_denied": 400,
     "store_unknown": 409,
@@ -44,6 +44,7 @@ STATUSES: Mapping[str, int] = {
     "unsafe_image": 415,
     "source_broken": 400,
     "source_stalled": 408,
+    "interrupted": 503,
     "too_big": 413,
     "upload_over": 410,
     "staging_full": 413,
@@ -70,10 +71,6 @@ _HTML = """<html>
 """
 
 
-class _Coded(Protocol):
-    code: str
-
-
 def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
     """Make `app` answer every error as http-api §1.4 says, and never with a trace."""
     app.set_error_serializer(serialize)
@@ -89,7 +86,15 @@ def _known(req: falcon.Request, resp: falcon.Response, error: Exception, params:
     status = STATUSES[code]
     if status >= 500:
         log.error("%s: %s", line_of(req), error)
-    raise falcon.HTTPError(status, description=str(error)) from error
+    raise falcon.HTTPError(status, description=_told(req, error)) from error
+
+
+def _told(req: falcon.Request, error: Exception) -> str:
+    """The text of an error of ours. Who copies the image of another project is not told how much that one uses."""
+    who: Context | None = getattr(req.context, "caller", None)
+    if not isinstance(error, OverLimit) or (who and (who.is_admin or who.project == error.project)):
+        return str(error)
+    return f"Project {error.project} would have more than it may."
 
 
 def _unexpected(req: falcon.Request, _resp: falcon.Response, error: Exception, _params: dict[str, object]) -> None:

@@ -1,7 +1,12 @@
 """An image as clients see it (http-api §3.1)."""
 
+import msgspec
+
+from api import rights
+from api.context import Context
+from api.options import ApiOptions
 from catalog.engine import isoformat
-from catalog.images import ImageRecord
+from catalog.images import ImageRecord, Location
 from stores.registry import StoreRegistry
 
 _NULLABLE = frozenset({"kernel_id", "ramdisk_id"})
@@ -11,11 +16,23 @@ _NULLABLE = frozenset({"kernel_id", "ramdisk_id"})
 class ImageView:
     """Knows the stores, since by their weights they are shown."""
 
-    def __init__(self, stores: StoreRegistry) -> None:
+    def __init__(self, stores: StoreRegistry, options: ApiOptions) -> None:
         self._stores = stores
+        self._direct_url = options.show_image_direct_url
+        self._locations = options.show_multiple_locations
 
-    def show(self, image: ImageRecord) -> dict[str, object]:
-        """Return the JSON object of an image: custom properties flat beside the base attributes."""
+    def show(self, image: ImageRecord, who: Context) -> dict[str, object]:
+        """Return the JSON object of an image as `who` sees it: custom properties flat beside the base attributes."""
+        shown = self._attributes(rights.as_seen(who, image))
+        if (self._direct_url or self._locations) and rights.may_see_locations(who, image):
+            places = located(self._stores, image)
+            if self._locations:
+                shown["locations"] = places
+            if self._direct_url and places:
+                shown["direct_url"] = places[0]["url"]
+        return shown
+
+    def _attributes(self, image: ImageRecord) -> dict[str, object]:
         path = f"/v2/images/{image.id}"
         shown: dict[str, object] = {
             name: "" if value is None and name not in _NULLABLE else value for name, value in image.properties.items()
@@ -54,3 +71,13 @@ class ImageView:
         if image.failed is not None:
             shown["os_glance_failed_import"] = ",".join(image.failed)
         return shown
+
+
+def located(stores: StoreRegistry, image: ImageRecord) -> list[dict[str, object]]:
+    """The image's locations as they are shown, in the order in which they are read (import-behaviour §3.5)."""
+    return [{"url": at.url, "metadata": said_of(at) | {"store": at.store}} for at in stores.by_weight(image.locations)]
+
+
+def said_of(at: Location) -> dict[str, object]:
+    """What users have said of a location."""
+    return msgspec.json.decode(at.metadata, type=dict[str, object]) if at.metadata else {}

@@ -5,33 +5,28 @@ with the request's id and in the form that the client accepts, and what it knows
 """
 
 import logging
-import re
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Any
 
 import falcon
 
 from api.context import Context, caller_of, role_names
 from api.options import ApiOptions
+from api.sections import PATIENCE, missing, reading
 
 try:
     from keystoneauth1.exceptions import ClientException
     from keystonemiddleware.auth_token import AuthProtocol, list_opts
-except ImportError as missing:
-    raise ValueError(
-        "[tranship] auth_strategy is keystone, which needs what `pip install tranship[keystone]` brings "
-        f"(there is no module {missing.name})"
-    ) from missing
+except ImportError as error:
+    raise missing("[tranship] auth_strategy is keystone", error) from error
 
 log = logging.getLogger(__name__)
 
 SECTION = "keystone_authtoken"
 
-_WHERE = re.compile(r"LocationInfo\(location=.*?, detail='(.*?)'\)")
-"""How oslo.config says where a value comes from; people need the file or variable alone."""
-
-PATIENCE = 5
-"""Seconds that one try of asking Keystone may take, unless the section says otherwise; by itself there is no end."""
+_BINARY = ("memcache_sasl_enabled", "memcache_tls_enabled")
+"""Options that need another client of memcached, which is looked for only when the first token comes."""
 
 
 class KeystoneAuthentication:
@@ -50,6 +45,10 @@ class KeystoneAuthentication:
             # Whatever Keystone's clients raise beside what the middleware knows: an endpoint that is not in the
             # catalogue, a certificate that is not trusted, our own password refused.
             log.error("Keystone cannot be asked: %s", error)
+            raise _away() from error
+        except Exception as error:
+            # What they make of an answer that is not Keystone's, such as a page about its maintenance, has no class.
+            log.error("what Keystone said cannot be used", exc_info=error)
             raise _away() from error
         if answered.status == 401:
             raise falcon.HTTPUnauthorized(
@@ -88,21 +87,17 @@ def _middleware(configuration: Any) -> Any:
             f"[{SECTION}] auth_type must be set (`password`, with auth_url, username, password and project_name, is "
             "what most clouds have)"
         )
+    for option in _BINARY:
+        if configuration[SECTION][option] and find_spec("bmemcached") is None:
+            raise ValueError(f"[{SECTION}] {option} needs python-binary-memcached, which is not installed")
     configuration.set_default("http_connect_timeout", PATIENCE, group=SECTION)
     given = {
         "oslo_config_config": configuration,
         # Who may ask is decided here and now; put off, a Keystone that is away would look like a wrong token.
         "delay_auth_decision": False,
     }
-    try:
+    with reading(SECTION):
         return AuthProtocol(_passed, given)
-    except AttributeError:
-        # oslo.config's error for what follows a $: neither it nor the trace is shown, it may be the rest of a password.
-        raise ValueError(f"[{SECTION}] refers to an option that does not exist; a $ is written as $$") from None
-    except Exception as error:
-        # What its plugins raise for options that make no sense has no class in common.
-        why = _WHERE.sub(r"\1", str(error))
-        raise ValueError(f"[{SECTION}]: {why}") from error
 
 
 def _context(environ: dict[str, Any], request_id: str) -> Context:

@@ -1,10 +1,11 @@
 """The query of `GET /v2/images` as an `ImageQuery`, and the links between its pages (http-api §1.6, §4.2)."""
 
-import csv
+import re
+from collections.abc import Iterator
 
 from api.context import Context
 from api.options import ApiOptions
-from api.paging import Parameters, bad, links, number, parameters_of
+from api.paging import Parameters, bad, links, number, page_size, parameters_of
 from api.rights import may_with_property, viewer
 from api.schemas import VISIBILITIES
 from api.times import TIMES, span
@@ -18,6 +19,9 @@ EQUAL = frozenset("owner checksum os_hash_value os_hash_algo".split())
 NUMBERS = frozenset("size min_disk min_ram virtual_size".split())
 BOUNDS = {f"{column}_{end}": (column, end) for column in NUMBERS for end in ("min", "max")}
 _OPERATORS = frozenset("eq neq in gt gte lt lte".split())
+_ITEM = re.compile(r'"((?:[^"]|"")*)"|([^",]*)')
+"""One value of `in:`: in quotes, within which two of them are one, or without any."""
+
 _FLAGS = {"true": True, "false": False}
 _REFUSED = frozenset({"changes-since"})
 
@@ -46,10 +50,11 @@ class _Reader:
         self._most: dict[str, int] = {}
         self._outside: dict[str, tuple[int, int]] = {}
         self._properties: dict[str, str] = {}
+        self._nothing = False
 
     def read(self, parameters: Parameters) -> ImageQuery:
         single = dict(parameters)
-        limit = number("limit", single.pop("limit", str(self._options.limit_param_default)))
+        limit = page_size(single.pop("limit", None), self._options)
         marker = single.pop("marker", None)
         hidden = _flag("os_hidden", single.pop("os_hidden", "false").lower())
         visibility = single.pop("visibility", None)
@@ -63,8 +68,10 @@ class _Reader:
                 self._filter(name, value)
         if visibility in VISIBILITIES:
             self._one_of["visibility"] = (visibility,)
+        if self._nothing:
+            self._one_of["id"] = ()
         return ImageQuery(
-            limit=min(limit, self._options.api_limit_max),
+            limit=limit,
             marker=marker,
             sort=_sort(parameters),
             one_of=self._one_of,
@@ -99,7 +106,7 @@ class _Reader:
             self._properties[name] = value
         else:
             # Or its value could be guessed, one request after the other.
-            self._one_of["id"] = ()
+            self._nothing = True
 
     def _filter_time(self, name: str, value: str) -> None:
         at = span(name, value)
@@ -121,10 +128,20 @@ def _values(name: str, text: str) -> tuple[str, ...]:
         return (rest,)
     if operator != "in":
         raise bad(name, f"does not know the operator {operator}")
-    try:
-        return tuple(next(csv.reader([rest], strict=True), []))
-    except csv.Error as error:
-        raise bad(name, "has unbalanced quotes") from error
+    return tuple(_items(name, rest)) if rest else ()
+
+
+def _items(name: str, text: str) -> Iterator[str]:
+    at = 0
+    while item := _ITEM.match(text, at):
+        quoted, plain = item.groups()
+        yield plain if quoted is None else quoted.replace('""', '"')
+        if item.end() == len(text):
+            return
+        if text[item.end()] != ",":
+            break
+        at = item.end() + 1
+    raise bad(name, "has quotes that do not enclose a value")
 
 
 def _sort(parameters: Parameters) -> tuple[SortKey, ...]:

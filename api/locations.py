@@ -8,7 +8,8 @@ import falcon
 
 from api import rights
 from api.bodies import answer, no_body, read_object
-from api.context import caller
+from api.context import Context, caller
+from api.image_view import located
 from api.imports import accepted, requester
 from api.validation import complaint
 from flows.dispatch import Dispatcher
@@ -18,6 +19,7 @@ from flows.locations import settled
 from flows.runtime import Runtime
 from flows.submit import submit
 from pipeline.uris import mask
+from stores.registry import StoreRegistry
 
 DIGITS: Final[Mapping[str, int]] = {"sha512": 128, "sha256": 64, "sha1": 40, "md5": 32}
 """Hex digits of each algorithm that may be named."""
@@ -41,8 +43,7 @@ class Locations:
         who = caller(req)
         with self._runtime.catalog.read() as tx:
             image = rights.image_for(tx, who, image_id, LOCATION_IMPORT.rule)
-        if not rights.may_name_any_location(who):
-            self._require_public(url)
+        require_may_name(who, self._runtime.stores, url)
         request = ImportRequest(LOCATION_IMPORT.name, uri=url, checksum=checksum, body=body)
         submit(self._runtime, self._dispatcher, image, request, requester(who))
         accepted(resp)
@@ -53,16 +54,18 @@ class Locations:
         who = caller(req)
         with self._runtime.catalog.read() as tx:
             image = rights.image_for(tx, who, image_id, "fetch_image_location")
-        places = self._runtime.stores.by_weight(settled(self._runtime, image).locations)
-        answer(resp, [{"url": at.url, "metadata": {"store": at.store}} for at in places])
+        answer(resp, located(self._runtime.stores, settled(self._runtime, image)))
 
-    def _require_public(self, url: str) -> None:
-        """Raise a 403 unless a user may have chosen this URL: one on the web, of a store for such ones."""
-        place = self._runtime.stores.place_of(url)
-        if not _WEB.match(url) or place is None or place[0] in self._runtime.stores.writable_ids():
-            raise falcon.HTTPForbidden(
-                description=f"'url' {mask(url)} is not that of an http store here; others are for services to name."
-            )
+
+def require_may_name(who: Context, stores: StoreRegistry, url: str) -> None:
+    """Raise a 403 unless `who` may choose this URL: as a user one on the web, of a store for such ones."""
+    if rights.may_name_any_location(who):
+        return
+    place = stores.place_of(url)
+    if not _WEB.match(url) or place is None or place[0] in stores.writable_ids():
+        raise falcon.HTTPForbidden(
+            description=f"'url' {mask(url)} is not that of an http store here; others are for services to name."
+        )
 
 
 def registration(body: Mapping[str, Any]) -> tuple[str, str | None]:

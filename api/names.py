@@ -2,7 +2,11 @@
 
 import falcon
 
+from catalog.images import NewImage
 from catalog.names import reserved
+
+WRITABLE = frozenset(NewImage.__dataclass_fields__) - {"properties"}
+"""Attributes that a client may give to an image that it makes. Any other name is that of a custom property."""
 
 _READ_ONLY = frozenset(
     "status checksum size virtual_size created_at updated_at os_hash_algo os_hash_value "
@@ -19,7 +23,7 @@ def require_settable(name: str) -> None:
     if name in _RESERVED or reserved(name):
         raise falcon.HTTPForbidden(description=f"Attribute {name!r} is reserved.")
     if name == "locations":
-        raise falcon.HTTPForbidden(description="This service does not show 'locations', so nobody can set them.")
+        raise falcon.HTTPForbidden(description="'locations' cannot be set: where they are shown, a PATCH changes them.")
 
 
 def name_complaint(name: str) -> str | None:

@@ -8,13 +8,11 @@ import falcon
 
 from api import rights
 from api.context import Context
-from api.names import name_complaint, require_settable
+from api.names import WRITABLE, name_complaint, require_settable
 from api.options import ApiOptions
 from api.schemas import image_properties
 from api.validation import CUSTOM, complaint, require_few
 from catalog.images import NewImage
-
-_WRITABLE = frozenset(NewImage.__dataclass_fields__) - {"properties"}
 
 
 class NewImageReader:
@@ -32,11 +30,11 @@ class NewImageReader:
             wrong = complaint(name, value, self._schema.get(name, CUSTOM)) or name_complaint(name)
             if wrong:
                 raise falcon.HTTPBadRequest(description=wrong)
-        base = {name: value for name, value in body.items() if name in _WRITABLE}
+        base = {name: value for name, value in body.items() if name in WRITABLE}
         base.setdefault("id", str(uuid.uuid4()))
         base.setdefault("owner", who.project)
         base["tags"] = tuple(dict.fromkeys(body.get("tags", ())))
-        new = NewImage(**base, properties={name: body[name] for name in body if name not in _WRITABLE})
+        new = NewImage(**base, properties={name: body[name] for name in body if name not in WRITABLE})
         rights.require_may_add(who, new)
         require_few(new.properties, "properties", self._options.property_quota)
         require_few(new.tags, "tags", self._options.tag_quota)

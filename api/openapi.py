@@ -51,7 +51,8 @@ def calls_of(app: App) -> list[str]:
 def describe(app: App, options: ApiOptions) -> dict[str, Any]:
     """Return the description of `app`, without its `servers`."""
     schemes = _SCHEMES[options.auth_strategy]
-    calls = {name: CALLS[name] for name in calls_of(app) if name in CALLS}
+    served = set(calls_of(app))
+    calls = {name: call for name, call in CALLS.items() if name in served}
     paths: dict[str, dict[str, Any]] = {}
     for name, call in calls.items():
         method, path = name.split()
@@ -117,6 +118,7 @@ def _operation(method: str, path: str, call: Call, *, asks: bool) -> dict[str, A
         "operationId": "_".join([method.lower(), *re.findall(r"\w+", path)]),
         "parameters": parameters,
         "responses": _responses(method, path, call, asks=asks),
+        "x-policy-rules": _deciding(method, path),
     }
     if not ours:
         told["security"] = []
@@ -152,6 +154,7 @@ def _refusals(method: str, path: str, call: Call, *, asks: bool) -> dict[int, li
     json = call.example is not None
     add(400, _BODY_ERROR if json else _PATH_ERROR)
     if json:
+        add(408, WORDS["source_stalled"])
         add(413, f"The body is longer than {LARGEST_BODY} bytes.")
     if asks:
         add(401, "Nobody is known by these credentials, or there are none.")

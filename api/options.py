@@ -50,14 +50,29 @@ class CorsOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class KeystoneLimitOptions:
+    """How long (in seconds) it is believed what Keystone says of limits, and by which endpoint it knows this service:
+    one of this id, or the only one of this service, region and interface.
+    """
+
+    cache_time: float = 60.0
+    endpoint_id: str = ""
+    service_type: str = ""
+    service_name: str = ""
+    region_name: str = ""
+    interface: str = "public"
+
+
+@dataclass(frozen=True, slots=True)
 class ApiOptions:
     """Who may ask, and how answers look.
 
     `default_project` and `default_user` are everybody with `auth_strategy = none`; the project is also that of users
     whose line names none. `configuration` is all that was read, as oslo.config has it: OpenStack's libraries find their
     own sections in it. `policy_file` and `property_protection_file` are paths; without them the defaults of this
-    service hold, and no property is protected. Who of `trusted_proxies` (CIDR) connects is
-    believed what it says of the client's URL.
+    service hold, and no property is protected. Who of `trusted_proxies` (CIDR) connects is believed what it says of the
+    client's URL. `client_socket_timeout` is how many seconds a client may be silent within a request, or take nothing
+    of an answer. `show_multiple_locations` also lets users change locations by PATCH.
     """
 
     auth_strategy: str = "none"
@@ -67,12 +82,15 @@ class ApiOptions:
     property_protection_file: str = ""
     property_protection_rule_format: str = PROTECTION_FORMATS[0]
     configuration: Any = field(default=None, repr=False, compare=False)
+    use_keystone_limits: bool = False
+    keystone_limits: KeystoneLimitOptions = KeystoneLimitOptions()
     trusted_proxies: tuple[str, ...] = ()
     cors: CorsOptions = CorsOptions()
     host: str = "127.0.0.1"
     port: int = 9292
     workers: int = 2
     threads: int = 16
+    client_socket_timeout: float = 900.0
     public_endpoint: str = ""
     default_project: str = "default"
     default_user: str = "admin"
@@ -81,6 +99,8 @@ class ApiOptions:
     property_quota: int = 128
     tag_quota: int = 128
     member_quota: int = 128
+    show_multiple_locations: bool = False
+    show_image_direct_url: bool = False
     disk_formats: tuple[str, ...] = tuple("ami ari aki vhd vhdx vmdk raw qcow2 vdi iso ploop".split())
     container_formats: tuple[str, ...] = tuple("ami ari aki bare ovf ova docker compressed".split())
     healthcheck_disable_file: str = ""

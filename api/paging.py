@@ -5,9 +5,12 @@ from urllib.parse import parse_qsl, urlencode
 
 import falcon
 
+from api.options import ApiOptions
+
 Parameters = list[tuple[str, str]]
 
 _LARGEST = (1 << 63) - 1
+_DIGITS = len(str(_LARGEST))
 
 
 def parameters_of(query_string: str) -> Parameters:
@@ -23,9 +26,16 @@ def parameters_of(query_string: str) -> Parameters:
 
 def number(name: str, text: str) -> int:
     """The value of a parameter that counts. Raises a 400."""
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= _LARGEST):
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS and int(text) <= _LARGEST):
         raise bad(name, "must be a whole number that is not negative")
     return int(text)
+
+
+def page_size(text: str | None, options: ApiOptions) -> int:
+    """How many a page shows at most: the value of `limit`, if it is given. However much it says, it is capped."""
+    if text is not None and text.isascii() and text.isdecimal() and len(text.lstrip("0")) >= _DIGITS:
+        return options.api_limit_max
+    return min(options.limit_param_default if text is None else number("limit", text), options.api_limit_max)
 
 
 def bad(name: str, what: str) -> falcon.HTTPBadRequest:

@@ -81,7 +81,9 @@ def _task_filters() -> list[Parameter]:
 
 
 PARAMETERS: Final[Mapping[str, list[Parameter]]] = {
-    "limit": [_query("limit", "How many at most", _WHOLE)],
+    "limit": [
+        _query("limit", "How many at most; the service has a limit of its own", {"type": "integer", "minimum": 0})
+    ],
     "marker": [_query("marker", "The id of the last one of the page before")],
     "sort_key": [_repeated("sort_key", "What to sort by", {"enum": list(SORT_KEYS)})],
     "sort_dir": [_repeated("sort_dir", "In which direction: once, or for each key", _DIRECTION)],
@@ -90,7 +92,9 @@ PARAMETERS: Final[Mapping[str, list[Parameter]]] = {
     "tasks": _task_filters(),
     "prefer": [_query("prefer", "Stores to try first, with commas between")],
     "Range": [_parameter("header", "Range", "`bytes=a-b`, `a-` or `-n`", _TEXT)],
-    STORE_HEADER: [_parameter("header", STORE_HEADER, "One store; instead of `stores` in the body", _TEXT)],
+    STORE_HEADER: [
+        _parameter("header", STORE_HEADER, "The store that takes the data, where the body names none", _TEXT)
+    ],
     SIZE: [_parameter("header", SIZE, "How many bytes will come", {"type": "string", "pattern": r"^\d{1,19}$"})],
     REQUEST_ID: [_parameter("header", REQUEST_ID, "A name for this request, told in answers and logs", _TEXT)],
 }

@@ -93,7 +93,7 @@ def _target(op: str, path: object) -> tuple[str, str | None]:
     if not isinstance(path, str) or not path.startswith("/"):
         raise _Malformed("has a path that does not begin with '/'")
     parts = path[1:].split("/")
-    if not all(part.strip() for part in parts):
+    if not all(parts):
         raise _Malformed(f"has an empty part in its path {path!r}")
     if re.search("~(?![01])", path):
         raise _Malformed(f"has a '~' in its path {path!r} that is neither ~0 nor ~1")

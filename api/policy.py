@@ -11,7 +11,7 @@ from typing import Any
 
 from oslo_policy import policy
 
-from api.checks import Judge, Meaningless, Text, Values, compiled, parsed, references
+from api.checks import Judge, Meaningless, Text, Values, compiled, parsed, references, roles
 from api.files import Watched, text_of
 from api.options import ApiOptions
 from api.protections import Protections
@@ -46,10 +46,15 @@ class Rules:
             try:
                 checks[name] = parsed(text)
             except Meaningless as error:
-                raise BadPolicy(f"rule {name!r} {error}") from error
-        _require_known(checks, self.protections.policies)
+                if name not in NOT_HERE:
+                    raise BadPolicy(f"rule {name!r} {error}") from error
+        idle = _idle(checks, self.protections.policies)
+        helping = {name for rule in idle for name in references(checks.pop(rule))}
+        _require_known(checks, self.protections.policies, helping)
         _require_acyclic(checks)
         self._texts = {name: str(check) for name, check in checks.items()}
+        self.roles = self.protections.roles.union(*map(roles, checks.values()))
+        """Every role that a rule or a protected property asks for."""
         self._judges: dict[str, Judge] = {}
         for name, check in checks.items():
             try:
@@ -92,19 +97,35 @@ class Policy:
             ) from error
         if not isinstance(said, dict) or not all(isinstance(name, str) for name in said):
             raise BadPolicy(f"the policy file {path} is no mapping of names to rules")
-        if idle := sorted(NOT_HERE & said.keys()):
-            log.info("%s: nothing here asks for %s", path, ", ".join(idle))
         try:
-            return self._with({name: text for name, text in said.items() if name not in NOT_HERE})
+            rules = self._with(said)
         except BadPolicy as error:
             raise BadPolicy(f"the policy file {path}: {error}") from error
+        if idle := sorted(said.keys() - {rule.name for rule in rules.in_effect()}):
+            log.info("%s: nothing here asks for %s", path, ", ".join(idle))
+        return rules
 
     def _with(self, overrides: Mapping[str, Text]) -> Rules:
         return Rules(overrides, self._protections)
 
 
-def _require_known(checks: Mapping[str, Any], wanted: frozenset[str]) -> None:
-    """Raise `BadPolicy` for a rule that is not there, and for one that nobody asks for: most likely misspelt."""
+def _idle(checks: Mapping[str, Any], wanted: frozenset[str]) -> set[str]:
+    """Glance's rules for what is not here, but for those that a rule of ours or a protected property refers to."""
+    idle = set(NOT_HERE & checks.keys())
+    asked = [*wanted, *(name for rule in checks.keys() - idle for name in references(checks[rule]))]
+    while asked:
+        name = asked.pop()
+        if name in idle:
+            idle.remove(name)
+            asked += references(checks[name])
+    return idle
+
+
+def _require_known(checks: Mapping[str, Any], wanted: frozenset[str], helping: set[str]) -> None:
+    """Raise `BadPolicy` for a rule that is not there, and for one that nobody asks for: most likely misspelt.
+
+    `helping` are those that rules for what is not here refer to.
+    """
     asked = {name: where for where, check in checks.items() for name in references(check)}
     for name, where in asked.items():
         if name not in checks:
@@ -113,7 +134,7 @@ def _require_known(checks: Mapping[str, Any], wanted: frozenset[str]) -> None:
         if name not in checks:
             raise BadPolicy(f"there is no rule {name!r}, to which the protected properties refer")
     for name in checks:
-        if name not in RULES and name not in asked and name not in wanted:
+        if name not in RULES and name not in asked and name not in wanted | helping:
             raise BadPolicy(f"rule {name!r} is none of this service's, and no other rule refers to it")
 
 

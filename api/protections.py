@@ -62,8 +62,14 @@ class Protections:
     @property
     def policies(self) -> frozenset[str]:
         """The rules that are referred to."""
-        if not self.by_policies:
-            return frozenset()
+        return self._words() if self.by_policies else frozenset()
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The roles that are referred to."""
+        return frozenset() if self.by_policies else self._words()
+
+    def _words(self) -> frozenset[str]:
         words = [word for _, permitted in self._sections for word in permitted.values()]
         return frozenset().union(*words) - {"@", "!"}
 

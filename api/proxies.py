@@ -96,8 +96,12 @@ def _outermost(items: Sequence[str], hops: int) -> str:
 def _with_port(host: str, port: str, scheme: str) -> str:
     """`host:port`, without a port that goes without saying; empty for what is no host."""
     found = _HOST.fullmatch(host)
-    if found is None:
+    if found is None or not _is_port(found["port"] or "1"):
         return ""
-    port = found["port"] or (port if port.isascii() and port.isdecimal() and len(port) <= 5 else "")
+    port = found["port"] or (port if _is_port(port) else "")
     name: str = found["name"]
     return name if port in ("", _DEFAULT_PORTS[scheme]) else f"{name}:{port}"
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 5 and 0 < int(text) < 1 << 16

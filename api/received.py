@@ -1,5 +1,8 @@
 """Bodies that are data of an image: checked by their headers, then handed on as they come (http-api §5.1, §5.3)."""
 
+import contextlib
+import socket
+
 import falcon
 
 from api.bodies import has_body
@@ -48,11 +51,21 @@ def data_of(req: falcon.Request, size: int | None, *, patience: float) -> Receiv
         received += len(piece)
         return piece
 
-    return ReceivedSource(read, size)
+    return ReceivedSource(read, size, lambda: _end_reading(req))
+
+
+def _end_reading(req: falcon.Request) -> None:
+    """Let a read of the body end at once, where the server shows us its socket. The answer can still be sent."""
+    connection = req.env.get("gunicorn.socket")
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RD)
 
 
 def set_patience(req: falcon.Request, seconds: float) -> None:
-    """Let a read of the body fail when nothing comes for so long, where the server shows us its socket."""
+    """Let a read of the body, or a write of the answer, fail when nothing moves for so long (0: for ever), where the
+    server shows us its socket.
+    """
     connection = req.env.get("gunicorn.socket")
     if connection is not None:
-        connection.settimeout(seconds)
+        connection.settimeout(seconds or None)

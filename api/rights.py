@@ -10,6 +10,7 @@ from typing import Any
 import falcon
 
 from api.context import Context
+from api.names import WRITABLE
 from catalog.catalog import Tx
 from catalog.errors import no_image
 from catalog.images import ImageRecord, NewImage
@@ -70,13 +71,13 @@ def require_rule(who: Context, rule: str) -> None:
 
 def require_may_add(who: Context, new: NewImage) -> None:
     """Raise a 403 unless `who` may make this image."""
-    target = {"project_id": who.project, "owner": new.owner, "visibility": new.visibility}
+    target = _ImageTarget(new, who)
     if not _allows(who, "add_image", target):
         if new.owner != who.project:
             raise falcon.HTTPForbidden(description="'owner' must be your own project.")
         raise _forbidden("add_image")
     rule = _VISIBILITIES.get(new.visibility)
-    if rule is not None and not _allows(who, rule, target | {"project_id": new.owner}):
+    if rule is not None and not _allows(who, rule, target):
         raise _forbidden(rule, f"'visibility' {new.visibility}")
     for name in new.properties:
         require_property(who, "create", name)
@@ -96,12 +97,17 @@ def require_may_give_away(who: Context) -> None:
 
 
 def listed(who: Context, images: list[ImageRecord]) -> list[ImageRecord]:
-    """Those of a list's images that `who` may get, as it sees them."""
+    """Those of a list's images that `who` may get."""
     # With its default, a reader may get whatever its lists have, and an administrator everything.
     settled = "admin" in who.roles or ("reader" in who.roles and not who.is_admin)
     if not (settled and who.rules.is_default("get_image")):
         images = [image for image in images if may(who, "get_image", image)]
-    return [as_seen(who, image) for image in images] if who.rules.protections else images
+    return images
+
+
+def may_see_locations(who: Context, image: ImageRecord) -> bool:
+    """Whether `who` may see where the image's data is; of one that is deactivated, only an administrator."""
+    return may(who, "get_image_location", image) and (image.status != "deactivated" or who.is_admin)
 
 
 def may_name_any_location(who: Context) -> bool:
@@ -120,6 +126,11 @@ def as_seen(who: Context, image: ImageRecord) -> ImageRecord:
         return image
     seen = {name: value for name, value in image.properties.items() if may_with_property(who, "read", name)}
     return replace(image, properties=seen)
+
+
+def as_asked(who: Context, given: Mapping[str, object]) -> dict[str, object]:
+    """What an image was asked to be, without the properties that `who` may not read."""
+    return {name: value for name, value in given.items() if name in WRITABLE or may_with_property(who, "read", name)}
 
 
 def require_property(who: Context, operation: str, name: str) -> None:
@@ -160,14 +171,14 @@ def require_may_answer(who: Context, image: ImageRecord, member: str) -> None:
 
 
 class _ImageTarget(dict[str, Any]):
-    """An image under the names that rules know, filled in as they ask; what has no value is not there.
+    """An image, also one that is to be made, under the names that rules know, filled in as they ask.
 
-    So nobody without a project counts as the owner of an image without one.
+    What has no value is not there, so nobody without a project counts as the owner of an image without one.
     """
 
     __slots__ = ("_image", "_who")
 
-    def __init__(self, image: ImageRecord, who: Context) -> None:
+    def __init__(self, image: ImageRecord | NewImage, who: Context) -> None:
         super().__init__()
         self._image = image
         self._who = who
@@ -183,10 +194,10 @@ class _ImageTarget(dict[str, Any]):
         if name in ("project_id", "owner", "tenant"):
             return image.owner
         if name == "member_id":
-            return _invited(self._who, image)
+            return _invited(self._who, image) if isinstance(image, ImageRecord) else None
         if name == "image_id":
             return image.id
-        return getattr(image, name) if name in _ATTRIBUTES else image.properties.get(name)
+        return getattr(image, name, None) if name in _ATTRIBUTES else image.properties.get(name)
 
 
 _ATTRIBUTES = frozenset(ImageRecord.__dataclass_fields__) - {"properties", "locations"}

@@ -82,12 +82,19 @@ _RULES = (
     ),
     _rule("deactivate", _MEMBER, "Withhold the data of an image.", f"POST {IMAGE}/actions/deactivate"),
     _rule("reactivate", _MEMBER, "Give it back.", f"POST {IMAGE}/actions/reactivate"),
-    _rule("get_image_location", _READER, "Learn where the data is.", "DELETE /v2/stores/{store}/{image_id}"),
-    _rule("set_image_location", _MEMBER, "Say where the data is, in a PATCH."),
+    _rule(
+        "get_image_location",
+        _READER,
+        "Learn where the data is; without that, whoever asks sees no `locations` and no `direct_url`.",
+        f"PATCH {IMAGE}",
+        "DELETE /v2/stores/{store}/{image_id}",
+    ),
+    _rule("set_image_location", _MEMBER, "Say where the data is, in a PATCH.", f"PATCH {IMAGE}"),
     _rule(
         "delete_image_location",
         _ADMIN,
         "Delete the data from one store.",
+        f"PATCH {IMAGE}",
         "DELETE /v2/stores/{store}/{image_id}",
     ),
     _rule(

@@ -20,14 +20,33 @@ _FLAG: Final = {"type": "boolean"}
 _COUNT: Final = {"type": "integer", "minimum": 0}
 _PATH: Final = {
     "type": "string",
-    "description": "`/` and the name of an attribute or property",
+    "description": "`/` and the name of an attribute or property; behind that of `locations` also a place among them",
     "anyOf": [
         {"enum": ["/name", "/tags", "/visibility", "/min_disk", "/owner", "/os_distro"]},
+        {"enum": ["/locations", "/locations/-", "/locations/0"]},
         {"pattern": "^/[^/]+$"},
     ],
 }
 _OFTEN_ABSENT: Final = frozenset({"direct_url", "stores", "locations"})
 _RAW_TIME: Final = {"description": "UTC, without saying so"}
+_OF_PROGRESS: Final = {
+    "task_id": "The task, as lists of tasks have it",
+    "method": "How the data is brought",
+    "status": "How far it is: pending, processing, success or failure",
+    "phase": "What happens now, in words",
+    "message": "How it ended, and why; empty until then",
+    "created_at": "When it was asked for",
+    "updated_at": "When there was news of it last",
+    "step": "The step that is being done",
+    "error_code": "Why it failed, in a word that does not change",
+    "attempt": "How many times it was begun",
+    "cancel_requested": "Whether it was called off",
+    "all_stores_must_succeed": "Whether one store that fails makes it fail",
+    "bytes_done": "Bytes of the image that have come",
+    "bytes_total": "Bytes that will come, if that is known",
+    "stores": "Each store that the data goes into",
+    "attempts": "Each time it was begun, by which worker, and how that ended",
+}
 
 
 def components(options: ApiOptions) -> dict[str, Component]:
@@ -127,8 +146,9 @@ def _import_request() -> Component:
         {
             "method": _object(method, ["name"]),
             "stores": stores,
-            "all_stores": _FLAG | {"default": False},
-            "all_stores_must_succeed": _FLAG | {"default": True},
+            "all_stores": _FLAG | {"default": False, "description": "Into every store that can be written"},
+            "all_stores_must_succeed": _FLAG
+            | {"default": True, "description": "Whether one store that fails makes the whole import fail"},
         },
         ["method"],
     )
@@ -172,7 +192,7 @@ def _progress() -> Component:
         "stores": {"type": "array", "items": _object(store, store)},
         "attempts": {"type": "array", "items": _object(attempt | worker, attempt)},
     }
-    return _object(told, told)
+    return _object({name: rule | {"description": _OF_PROGRESS[name]} for name, rule in told.items()}, told)
 
 
 def _texts(names: str) -> Component:

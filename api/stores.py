@@ -1,6 +1,8 @@
 """One image in one store (import-behaviour §3.6). What stores there are is told by `api/info.py`."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import falcon
 
@@ -29,12 +31,19 @@ class StoreImage:
             image = rights.image_for(tx, who, image_id, "get_image_location")
         rights.require(who, "delete_image_location", image)
         settled(self._runtime, image)
-        try:
+        with keeping(image_id):
             remove(self._runtime, image_id, store)
-        except ObjectInUse:
-            raise
-        except StoreError as error:
-            # A backend that is away is 503 elsewhere; here clients know 500 for all that it may say.
-            log.error("image %s stays in store %s: %s", image_id, store, error)
-            raise falcon.HTTPInternalServerError(description=f"Image {image_id} stays where it is: {error}.") from error
         resp.status = falcon.HTTP_204
+
+
+@contextmanager
+def keeping(image_id: str) -> Iterator[None]:
+    """Tell why a store does not let go of the image's data, which is then where it was."""
+    try:
+        yield
+    except ObjectInUse:
+        raise
+    except StoreError as error:
+        # A backend that is away is 503 elsewhere; here clients know 500 for all that it may say.
+        log.error("image %s stays in store %s: %s", image_id, error.store, error)
+        raise falcon.HTTPInternalServerError(description=f"Image {image_id} stays where it is: {error}.") from error

@@ -4,7 +4,7 @@ import falcon
 
 from api.context import Context
 from api.options import ApiOptions
-from api.paging import Parameters, bad, number
+from api.paging import Parameters, bad, page_size
 from api.rights import viewer
 from api.schemas import TASK_STATUSES, TASK_TYPES
 from catalog.task_listing import TASK_SORT_KEYS, TaskQuery
@@ -19,9 +19,8 @@ def task_query(parameters: Parameters, options: ApiOptions, who: Context) -> Tas
     for name, choices in CHOICES.items():
         if name in given and given[name] not in choices:
             raise bad(name, f"must be one of {', '.join(choices)}")
-    limit = number("limit", given.pop("limit", str(options.limit_param_default)))
     query = TaskQuery(
-        limit=min(limit, options.api_limit_max),
+        limit=page_size(given.pop("limit", None), options),
         marker=given.pop("marker", None),
         sort=given.pop("sort_key", "created_at"),
         descending=given.pop("sort_dir", "desc") == "desc",

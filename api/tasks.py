@@ -7,13 +7,14 @@ import falcon
 
 from api import rights
 from api.bodies import answer, no_body, read_object
-from api.context import caller
+from api.context import Context, caller
 from api.imports import requester
 from api.new_task import NewTaskReader
 from api.options import ApiOptions
 from api.paging import links, parameters_of
 from api.task_listing import task_query
 from api.versions import base_url
+from catalog.changes import ImageChange
 from catalog.engine import SECOND, isoformat
 from catalog.errors import CatalogError, NotFound
 from catalog.task_listing import TaskQuery
@@ -37,7 +38,7 @@ class ImageTasks:
         with self._catalog.read() as tx:
             rights.visible_image(tx, who, image_id)
             tasks = tx.tasks.of_image(image_id)
-        answer(resp, {"tasks": [show(task) for task in tasks if rights.may_see_task(who, task)]})
+        answer(resp, {"tasks": [show(task, who) for task in tasks if rights.may_see_task(who, task)]})
 
 
 class Tasks:
@@ -74,15 +75,17 @@ class Tasks:
         try:
             task_id = submit(self._runtime, self._dispatcher, image, request, requester(who))
         except Exception:
-            # Nobody was told of an image, so there is none; unless it is to be protected from the first moment on.
+            # Nobody was told of an image, so there is none, and nothing to protect.
             with contextlib.suppress(CatalogError):
+                with self._catalog.begin() as tx:
+                    tx.images.update(image.id, ImageChange(columns={"protected": False}))
                 self._catalog.delete_image(image.id)
             raise
         with self._catalog.read() as tx:
             task = tx.tasks.get(task_id)
         resp.status = falcon.HTTP_201
         resp.location = f"{base_url(req, self._options)}/v2/tasks/{task_id}"
-        answer(resp, _full(task))
+        answer(resp, _full(task, who))
 
 
 class Task:
@@ -100,7 +103,7 @@ class Task:
             found = tx.tasks.page(TaskQuery(limit=1, equal={"id": task_id}, viewer=rights.viewer(who)))
         if not found:
             raise NotFound(f"No task found with ID {task_id}")
-        answer(resp, _full(found[0]))
+        answer(resp, _full(found[0], who))
 
 
 def _short(task: TaskRecord) -> dict[str, object]:
@@ -122,13 +125,21 @@ def _short(task: TaskRecord) -> dict[str, object]:
     return {name: value for name, value in shown.items() if value is not None}
 
 
-def _full(task: TaskRecord) -> dict[str, object]:
+def _full(task: TaskRecord, who: Context) -> dict[str, object]:
     """A task by itself."""
-    return _short(task) | {"input": task.input, "result": task.result, "message": task.message}
+    return _short(task) | {"input": _input(task, who), "result": task.result, "message": task.message}
 
 
-def show(task: TaskRecord) -> dict[str, object]:
-    """Return the JSON object of a task: these keys and no others."""
+def _input(task: TaskRecord, who: Context) -> object:
+    """What was asked for, as far as `who` may read it."""
+    given = task.input
+    if not isinstance(given.get("image_properties"), dict):
+        return given
+    return {**given, "image_properties": rights.as_asked(who, given["image_properties"])}
+
+
+def show(task: TaskRecord, who: Context) -> dict[str, object]:
+    """Return the JSON object of a task as `who` sees it: these keys and no others."""
     return {
         "id": task.id,
         "image_id": task.image_id,
@@ -142,7 +153,7 @@ def show(task: TaskRecord) -> dict[str, object]:
         "expires_at": _raw(task.expires_at) if task.expires_at is not None else None,
         "deleted": False,
         "deleted_at": None,
-        "input": task.input,
+        "input": _input(task, who),
         "result": task.result,
         "message": task.message,
     }

@@ -17,7 +17,9 @@ from api.files import Watched, text_of
 LONGEST_PASSWORD = 72
 """Bytes that bcrypt takes. Programs that silently cut what is longer make other passwords of it."""
 
-_HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
+_HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
+"""The salt has 128 bits, so that its last character is one of four; bcrypt raises for any other."""
+
 _NAME = re.compile(r"[^\s:#,][^\s:,]{0,254}")
 _MEMBER = frozenset({"member"})
 

@@ -32,6 +32,8 @@ def complaint(name: str, value: object, schema: Schema) -> str | None:
         return _text_complaint(name, value, schema)
     if isinstance(value, list):
         return next((c for item in value if (c := complaint(name, item, schema["items"]))), None)
+    if isinstance(value, dict):
+        return _object_complaint(name, value, schema)
     if isinstance(value, int):
         return _number_complaint(name, value, schema)
     return None
@@ -45,10 +47,27 @@ def _is(value: object, kind: str) -> bool:
 def _text_complaint(name: str, value: str, schema: Schema) -> str | None:
     if "\0" in value:
         return f"{name!r} holds a NUL character."
+    if len(value) < schema.get("minLength", 0):
+        return f"{name!r} is shorter than {schema['minLength']} characters."
     if len(value) > schema.get("maxLength", len(value)):
         return f"{name!r} is longer than {schema['maxLength']} characters."
     if "pattern" in schema and not re.fullmatch(schema["pattern"], value):
         return f"{name!r} must look like {schema['pattern']}."
+    return None
+
+
+def _object_complaint(name: str, value: dict[str, Any], schema: Schema) -> str | None:
+    known = schema.get("properties", {})
+    for member in schema.get("required", ()):
+        if member not in value:
+            return f"{name!r} has no {member!r}."
+    for member, said in value.items():
+        if member in known:
+            wrong = complaint(f"{name}.{member}", said, known[member])
+            if wrong:
+                return wrong
+        elif schema.get("additionalProperties") is False:
+            return f"{name!r} has a member {member!r}, which is not known here."
     return None
 
 

@@ -10,7 +10,7 @@ from catalog.engine import Database
 from catalog.fenced import Fenced
 from catalog.images import Images, Location
 from catalog.leases import Claim
-from catalog.locations import Withdrawn, put_back, settle, withdraw
+from catalog.locations import Locations, Withdrawn
 from catalog.lock import ImportLock
 from catalog.members import Members
 from catalog.objects import Garbage, forget, take_garbage
@@ -28,6 +28,7 @@ class Tx:
     members: Members
     tasks: Tasks
     uploads: Uploads
+    locations: Locations
 
 
 class Catalog:
@@ -64,6 +65,16 @@ class Catalog:
             yield self._tx(connection)
 
     @contextmanager
+    def unheld(self, image_id: str) -> Iterator[Tx]:
+        """A transaction of the asking side in which no task holds the image, nor comes to hold it.
+
+        Raises `LockHeld`, and `NotFound` when there is no such image.
+        """
+        with self.begin() as tx:
+            self.lock.require_free(tx.connection, image_id)
+            yield tx
+
+    @contextmanager
     def fenced(self, claim: Claim) -> Iterator[Fenced]:
         """A transaction of a worker; its first statement proves the claim. Raises `LockLost`, and then nothing is
         changed.
@@ -82,6 +93,7 @@ class Catalog:
             Members(connection, self.database),
             Tasks(connection, self.database),
             self._uploads(connection),
+            Locations(connection, self.database, grace=self.grace),
         )
 
     def _uploads(self, connection: Connection) -> Uploads:
@@ -143,21 +155,26 @@ class Catalog:
         with self.begin() as tx:
             return tx.uploads.expire(limit=limit)
 
+    def forget_tasks(self, *, limit: int) -> int:
+        """Delete tasks that ended long ago, at most `limit`; how many went."""
+        with self.begin() as tx:
+            return tx.tasks.forget(limit=limit)
+
     def withdraw(self, image_id: str, store: str, *, due_in: float | None) -> Withdrawn:
-        """Take away the image's location in `store`; see `catalog.locations.withdraw`, also for what it raises."""
-        with self.database.begin() as connection:
-            held = self.lock.holder(connection, image_id)
-            return withdraw(connection, self.database, image_id, store, held=held, due_in=due_in, grace=self.grace)
+        """Take away the image's location in `store`; see `Locations.withdraw`, also for what it raises."""
+        with self.begin() as tx:
+            held = self.lock.holder(tx.connection, image_id)
+            return tx.locations.withdraw(image_id, store, held=held, due_in=due_in)
 
     def put_back(self, taken: Withdrawn) -> bool:
-        """Undo a `withdraw`; False when it is too late (`catalog.locations.put_back`)."""
-        with self.database.begin() as connection:
-            return put_back(connection, self.database, taken)
+        """Undo a `withdraw`; False when it is too late (`Locations.put_back`)."""
+        with self.begin() as tx:
+            return tx.locations.put_back(taken)
 
     def settle(self, image_id: str, homes: Mapping[Location, str]) -> None:
-        """Let locations of the image name other stores (`catalog.locations.settle`)."""
-        with self.database.begin() as connection:
-            settle(connection, image_id, homes)
+        """Let locations of the image name other stores (`Locations.settle`)."""
+        with self.begin() as tx:
+            tx.locations.settle(image_id, homes)
 
     def take_garbage(
         self, *, again_after: float, limit: int, image_id: str | None = None, host: str | None = None

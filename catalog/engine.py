@@ -30,7 +30,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from catalog import tables as t
 from catalog.errors import BadValue, CatalogError, CatalogUnavailable, RuleBroken
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SECOND = 1_000_000
 """Times in rows are microseconds."""
 

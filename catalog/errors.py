@@ -91,7 +91,7 @@ class LockHeld(CatalogError):
     def __init__(self, image_id: str, task_id: str, state: str, *, stale_from: str, stale: bool) -> None:
         super().__init__(
             f"Image {image_id} has active task {task_id}; {state}, and without progress it can be taken over from "
-            f"{stale_from} on."
+            f"{stale_from} on. DELETE /v2/images/{image_id}/import calls it off (tranship cancel)."
         )
         self.task_id = task_id
         self.stale = stale

@@ -10,16 +10,17 @@ and the objects that others may want too (uploads).
 import json
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, null, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, insert, null, select, update
 
 from catalog import tables as t
 from catalog.engine import Database
 from catalog.errors import Conflict
 from catalog.facts import DataFacts, activate
 from catalog.leases import Claim
+from catalog.locations import Locations, NewLocation
 from catalog.lock import ImportLock
 from catalog.objects import UNCLAIMED, discard
-from catalog.records import IMPORTING
+from catalog.records import IMPORTING, Location
 from catalog.tasks import WAITING
 from catalog.uploads import Uploads
 
@@ -43,6 +44,7 @@ class Fenced:
         self._claim = claim
         self._uploads = uploads
         self._grace = grace
+        self._locations = Locations(connection, database, grace=grace)
 
     # -- objects and targets
 
@@ -145,43 +147,19 @@ class Fenced:
         known = self._connection.execute(here).scalar()
         if known is None:
             self._locate(store, key)
-            self._insert_location(store, key, url)
+            self._locations.insert(self._claim.image_id, Location(store, key, url))
         elif known != key:
             self.discard_objects(store)
         self.set_target(store, "done")
 
-    def adopt_location(self, store: str, key: str, url: str, *, size: int, ours: bool) -> None:
-        """Let an object that somebody else put into `store` be the image's data. If it is `ours` from now on, it is
-        deleted with its location; else no record of it is kept.
+    def adopt_location(self, new: NewLocation) -> None:
+        """Let an object that somebody else put into a store be the image's data.
 
-        Raises `Conflict` when the image is deleted, or when the object is known already.
+        Raises `Conflict` when the image is deleted, and as `Locations.adopt`.
         """
         self._keep_image()
-        if ours:
-            obj, now = t.objects.c, self._database.now()
-            known = select(obj.state).where(obj.store == store, obj.object_key == key)
-            if self._connection.execute(known).first() is not None:
-                raise Conflict(f"The object in store {store} belongs to an image already.")
-            self._connection.execute(
-                insert(t.objects).values(
-                    store=store,
-                    object_key=key,
-                    image_id=self._claim.image_id,
-                    task_id=self._claim.task_id,
-                    state="located",
-                    size=size,
-                    created_at=now,
-                )
-            )
-        self._insert_location(store, key, url)
-        self.set_target(store, "done")
-
-    def _insert_location(self, store: str, key: str, url: str) -> None:
-        self._connection.execute(
-            insert(t.locations).values(
-                image_id=self._claim.image_id, store=store, object_key=key, url=url, created_at=self._next_moment()
-            )
-        )
+        self._locations.adopt(self._claim.image_id, new, task_id=self._claim.task_id)
+        self.set_target(new.at.store, "done")
 
     def _keep_image(self) -> None:
         """Let nobody delete the image before the commit: a location must not outlive it."""
@@ -193,12 +171,6 @@ class Fenced:
         )
         if not kept.rowcount:
             raise Conflict(f"Image {self._claim.image_id} was deleted.")
-
-    def _next_moment(self) -> int:
-        """Now, but after the image's newest location: their order is told by time, however coarse the clock."""
-        newest = select(func.max(t.locations.c.created_at)).where(t.locations.c.image_id == self._claim.image_id)
-        now, last = self._connection.execute(select(self._database.now(), newest.scalar_subquery())).one()
-        return int(max(now, (last or 0) + 1))
 
     def _locate(self, store: str, key: str) -> None:
         obj = t.objects.c

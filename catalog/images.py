@@ -13,6 +13,7 @@ from catalog import tables as t
 from catalog.changes import ImageChange
 from catalog.engine import Database, broken_rule
 from catalog.errors import Conflict, Duplicate, Protected, no_image
+from catalog.facts import DataFacts, activate
 from catalog.listing import ImageQuery, page_of
 from catalog.objects import discard
 from catalog.records import ImageRecord as ImageRecord
@@ -94,6 +95,13 @@ class Images:
         """
         changes.write(self._connection, self._database, image_id, change)
         return self.get(image_id)
+
+    def activate(self, image_id: str, facts: DataFacts) -> None:
+        """queued → active with what is said of data that is there already, after its location was added.
+
+        Raises as `catalog.facts.activate`.
+        """
+        activate(self._connection, self._database, image_id, facts, begins_from="queued")
 
     def switch(self, image_id: str, status: str) -> None:
         """active ↔ deactivated. Raises `Conflict` from any other status, `NotFound` for a deleted image."""

@@ -1,6 +1,6 @@
 """Which images a list shows, in which order, from where on: a query as values, and as SQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Self
@@ -34,6 +34,12 @@ SORT_KEYS = ("name", "status", "container_format", "disk_format", "size", "id", 
 
 _FORMS = 256
 """Statements to keep; clients ask a handful of them again and again."""
+
+_APART = 4
+"""Tags, and properties, that each lead to images by an index. A database weighs all that lead to them against each
+other, which takes it minutes when there are hundreds; so what is asked for beside these is looked up for each image
+that they have led to.
+"""
 
 _EMPTY: Mapping[str, ColumnElement[Any]] = {
     "name": literal_column("''", Text),
@@ -98,7 +104,9 @@ class _Form:
     most: tuple[str, ...]
     outside: tuple[str, ...]
     tags: int
+    more_tags: bool
     properties: int
+    more_properties: bool
     hidden: bool | None
     scope: Scope
 
@@ -111,8 +119,10 @@ class _Form:
             least=tuple(query.least),
             most=tuple(query.most),
             outside=tuple(query.outside),
-            tags=len(query.tags),
-            properties=len(query.properties),
+            tags=min(len(_distinct(query.tags)), _APART),
+            more_tags=len(_distinct(query.tags)) > _APART,
+            properties=min(len(query.properties), _APART),
+            more_properties=len(query.properties) > _APART,
             hidden=query.hidden,
             scope=_scope(query),
         )
@@ -132,10 +142,16 @@ def _scope(query: ImageQuery) -> Scope:
 
 
 def _complete(sort: tuple[SortKey, ...]) -> tuple[SortKey, ...]:
-    """Add what makes the order total: pages must neither repeat an image nor lose one."""
-    named = {key.column for key in sort}
+    """Add what makes the order total: pages must neither repeat an image nor lose one. A key counts once."""
     descending = sort[-1].descending if sort else True
-    return sort + tuple(SortKey(column, descending) for column in ("created_at", "id") if column not in named)
+    keys: dict[str, SortKey] = {}
+    for key in (*sort, SortKey("created_at", descending), SortKey("id", descending)):
+        keys.setdefault(key.column, key)
+    return tuple(keys.values())
+
+
+def _distinct(words: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(words))
 
 
 def _values(query: ImageQuery) -> dict[str, object]:
@@ -146,9 +162,12 @@ def _values(query: ImageQuery) -> dict[str, object]:
     values |= {f"{column}_max": bound for column, bound in query.most.items()}
     for column, (first, last) in query.outside.items():
         values |= {f"{column}_first": first, f"{column}_last": last}
-    values |= {f"tag_{number}": word for number, word in enumerate(query.tags)}
-    for number, (name, value) in enumerate(query.properties.items()):
+    tags, properties = _distinct(query.tags), list(query.properties.items())
+    values |= {f"tag_{number}": word for number, word in enumerate(tags[:_APART])}
+    for number, (name, value) in enumerate(properties[:_APART]):
         values |= {f"name_{number}": name, f"value_{number}": value}
+    for kind, more in (("tags", tags[_APART:]), ("properties", properties[_APART:])):
+        values |= {f"more_{kind}": more, f"number_of_{kind}": len(more)}
     return values
 
 
@@ -236,17 +255,37 @@ def _wanted(form: _Form) -> list[ColumnElement[bool]]:
         wanted.append(or_(image[column] < first, image[column] > last))
     if form.hidden is not None:
         wanted.append(image.os_hidden if form.hidden else not_(image.os_hidden))
-    tag, prop = t.image_tags.c, t.image_properties.c
-    for number in range(form.tags):
-        tagged = select(tag.image_id).where(tag.tag == bindparam(f"tag_{number}"))
-        wanted.append(image.id.in_(tagged))
-    for number in range(form.properties):
-        name, value = bindparam(f"name_{number}", type_=Text), bindparam(f"value_{number}", type_=Text)
-        has = and_(prop.name == name, prop.value == value, _beginning(prop.value) == _beginning(value))
-        wanted.append(image.id.in_(select(prop.image_id).where(has)))
+    wanted += [*_tagged(form), *_described(form)]
     if form.after:
         wanted.append(_after(form.keys))
     return wanted
+
+
+def _tagged(form: _Form) -> Iterator[ColumnElement[bool]]:
+    """Whether an image has each of the tags."""
+    tag = t.image_tags.c
+    for number in range(form.tags):
+        yield t.images.c.id.in_(select(tag.image_id).where(tag.tag == bindparam(f"tag_{number}")))
+    if form.more_tags:
+        yield _has_all("tags", tag.image_id, tag.tag)
+
+
+def _described(form: _Form) -> Iterator[ColumnElement[bool]]:
+    """Whether an image has each of the properties."""
+    prop = t.image_properties.c
+    for number in range(form.properties):
+        name, value = bindparam(f"name_{number}", type_=Text), bindparam(f"value_{number}", type_=Text)
+        has = and_(prop.name == name, prop.value == value, _beginning(prop.value) == _beginning(value))
+        yield t.images.c.id.in_(select(prop.image_id).where(has))
+    if form.more_properties:
+        yield _has_all("properties", prop.image_id, tuple_(prop.name, prop.value))
+
+
+def _has_all(kind: str, image_id: ColumnElement[Any], what: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether as many rows of the image are among the rest of this kind as there are of them: none is there twice."""
+    wanted = what.in_(bindparam(f"more_{kind}", expanding=True))
+    found = select(func.count()).where(image_id == t.images.c.id, wanted).correlate(t.images).scalar_subquery()
+    return found == bindparam(f"number_of_{kind}", type_=BigInteger)
 
 
 def _indexed(column: str) -> list[ColumnElement[Any]]:

@@ -20,11 +20,12 @@ IMPORTING = ("pending", "copying")
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """One place that holds an image's data."""
+    """One place that holds an image's data. `metadata` is what users have said of it: a JSON object, or None."""
 
     store: str
     object_key: str
     url: str
+    metadata: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def whole(images: FromClause) -> Select[Any]:
         *(images.c[column.name] for column in t.images.c),
         _of(images, t.image_properties, "name value"),
         _of(images, t.image_tags, "tag"),
-        _of(images, t.locations, "created_at store object_key url"),
+        _of(images, t.locations, "created_at store object_key url metadata"),
         _of(images, t.targets, "store state", t.current_target),
         select(t.image_locks.c.os_glance_import_task).where(t.image_locks.c.image_id == images.c.id).scalar_subquery(),
     )

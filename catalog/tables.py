@@ -30,7 +30,7 @@ image_tags = _table("image_tags", "image_id tag")
 
 image_members = _table("image_members", "image_id member", text="status", numbers="created_at updated_at")
 
-locations = _table("locations", "image_id store object_key", text="url", numbers="created_at")
+locations = _table("locations", "image_id store object_key", text="url metadata", numbers="created_at")
 
 tasks = _table(
     "tasks",

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
+    delete,
     insert,
     or_,
     select,
@@ -160,11 +161,9 @@ class Tasks:
                 updated_at=now,
             )
         )
-        self._connection.execute(
-            update(t.targets)
-            .where(target.image_id == new.image_id, target.store.in_(new.stores), t.current_target)
-            .values(current=False)
-        )
+        current = and_(target.image_id == new.image_id, target.store.in_(new.stores), t.current_target)
+        self._drop_verdicts(current)
+        self._connection.execute(update(t.targets).where(current).values(current=False))
         for position, store in enumerate(new.stores):
             self._connection.execute(
                 insert(t.targets).values(
@@ -201,7 +200,34 @@ class Tasks:
         )
         self._connection.execute(update(t.targets).where(target.task_id == new.id).values(state="done"))
         older = and_(target.image_id == new.image_id, target.task_id != new.id, t.current_target)
+        self._drop_verdicts(older)
         self._connection.execute(update(t.targets).where(older).values(current=False))
+
+    def _drop_verdicts(self, which: ColumnElement[bool]) -> None:
+        """Delete verdicts that are about to be superseded and whose tasks are forgotten: nobody would look for them."""
+        remembered = select(t.tasks.c.id).where(t.tasks.c.id == t.targets.c.task_id).exists()
+        self._connection.execute(delete(t.targets).where(which, ~remembered))
+
+    def forget(self, *, limit: int) -> int:
+        """Delete ended tasks that are past their time to live, at most `limit`; how many went.
+
+        With them go their attempts, and their verdicts on stores but for the current ones, which the image shows.
+        """
+        task, held = t.tasks.c, t.image_locks.c.os_glance_import_task
+        old = self._connection.execute(
+            select(task.id)
+            # One that has not let go of its image is still to be superseded by another.
+            .where(task.expires_at <= self._database.now(), ~select(held).where(held == task.id).exists())
+            .order_by(task.expires_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        ).scalars()
+        found = list(old)
+        if found:
+            self._connection.execute(delete(t.attempts).where(t.attempts.c.task_id.in_(found)))
+            self._connection.execute(delete(t.targets).where(t.targets.c.task_id.in_(found), ~t.current_target))
+            self._connection.execute(delete(t.tasks).where(task.id.in_(found)))
+        return len(found)
 
     def get(self, task_id: str) -> TaskRecord:
         """One task. Raises `NotFound`."""

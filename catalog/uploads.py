@@ -10,6 +10,7 @@ Who needs several rows locks them in this order: image_locks, images, tasks, obj
 keeps what is said here of its uploads and its live task as it is.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
@@ -56,11 +57,21 @@ class Uploads:
         self._grace = grace
         self._keep_for = keep_for
 
-    def begin(self, upload: Upload, *, host: str | None, lease: float, status: str = "uploading") -> None:
+    def begin(
+        self,
+        upload: Upload,
+        *,
+        host: str | None,
+        lease: float,
+        status: str = "uploading",
+        blamed: Collection[str] = (),
+    ) -> bool:
         """Move the queued image to `status` and put the key on record before its first byte.
 
-        Unless it is renewed, the upload is given up after `lease` seconds. Raises `Conflict` when the image is in
-        another status, `NotFound` when there is none.
+        What is staged already makes way if its last import failed for one of the reasons (codes) that are `blamed` on
+        the bytes: they become garbage in the same moment. True when that was so. Unless it is renewed, the upload is
+        given up after `lease` seconds. Raises `Conflict` when the image is in another status, `NotFound` when there is
+        none.
         """
         now = self._database.now()
         moved = self._connection.execute(
@@ -68,7 +79,8 @@ class Uploads:
             .where(t.images.c.id == upload.image_id, t.images.c.status == "queued")
             .values(status=status, updated_at=now)
         )
-        if not moved.rowcount:
+        replaced = not moved.rowcount
+        if replaced and not self._make_way(upload.image_id, blamed):
             raise self._not_queued(upload.image_id)
         self._connection.execute(
             insert(t.objects).values(
@@ -81,6 +93,30 @@ class Uploads:
                 kept_until=self._database.after(lease),
             )
         )
+        return replaced
+
+    def _make_way(self, image_id: str, blamed: Collection[str]) -> bool:
+        """Discard what is staged, if the import that was tried with it last failed for one of these reasons."""
+        self._lock(image_id)
+        task, obj = t.tasks.c, t.objects.c
+        last = (
+            select(task.id)
+            .where(task.image_id == image_id)
+            .order_by(task.created_at.desc(), task.id.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        # No other import could be asked for since it was staged; one from before is not about these bytes.
+        judged = select(task.id).where(
+            task.id == last, task.status == "failure", task.error_code.in_(blamed), task.created_at >= obj.created_at
+        )
+        wrong = and_(_of(image_id), obj.state == "stored", judged.exists())
+        if not self._discard(wrong):
+            return False
+        self._connection.execute(
+            update(t.images).where(t.images.c.id == image_id).values(size=None, updated_at=self._database.now())
+        )
+        return True
 
     def renew(self, upload: Upload, *, lease: float) -> None:
         """The upload lives: it may be silent for another `lease` seconds. Raises `UploadOver`."""

@@ -1,6 +1,7 @@
 """The service as its client commands see it: HTTP in, dictionaries out, and one sentence for whatever goes wrong."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes, urlsplit
@@ -14,6 +15,11 @@ CHUNK = 1 << 20
 
 UPLOAD_PATIENCE = 600.0
 """Seconds for which a service may take nothing of an upload, or keep us waiting after its last byte: stores sync."""
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+_NAMESAKES = 10
+"""How many images of one name are told apart."""
 
 Json = dict[str, Any]
 
@@ -94,6 +100,20 @@ class Client:
             if limit <= 0 or not page.get("next"):
                 return
             page = self._json("GET", page["next"])
+
+    def find(self, image: str) -> str:
+        """The id of an image that is named by its id, or by a name that no other has which may be listed."""
+        if not image:
+            raise Refused("an image is named by its id or its name")
+        if _ID.fullmatch(image):
+            return image
+        found = [one["id"] for one in self.images(_NAMESAKES, name=f"eq:{image}")]
+        if not found:
+            raise ClientError(f"{self.url} has no image of the name or id {image}")
+        if len(found) > 1:
+            more = ", …" if len(found) == _NAMESAKES else ""
+            raise ClientError(f"several images have the name {image}; say which by its id: {', '.join(found)}{more}")
+        return str(found[0])
 
     def tasks(self, image_id: str) -> list[Json]:
         """The image's tasks, oldest first."""

@@ -28,7 +28,7 @@ _service = click.option(
     help="Where the service is; http://USER:PASSWORD@… where it asks for one. A token is taken from TRANSHIP_TOKEN.",
 )
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print what the service answered.")
-_image_id = click.argument("image_id", metavar="IMAGE")
+_image = click.argument("image", metavar="IMAGE")
 _watching = click.option(
     "--watch", "watching", is_flag=True, help="Show progress until it ends; exit status 1 if it fails."
 )
@@ -83,7 +83,7 @@ def add_to(group: click.Group) -> None:
     type=click.Choice(["source", "image"]),
     help="What the checksum is of: the bytes as they come, or decompressed.  [default: source]",
 )
-@click.option("--image", "image_id", metavar="IMAGE", help="Import into this queued image instead of a new one.")
+@click.option("--image", metavar="IMAGE", help="Import into this image instead of a new one.")
 @_watching
 def import_(service: str, operand: str | None, watching: bool, **options: Any) -> None:
     """Import an image into one store or several, in one pass.
@@ -95,7 +95,7 @@ def import_(service: str, operand: str | None, watching: bool, **options: Any) -
     """
     from cli import importing, origins, show
 
-    if operand is None and options["image_id"] is None:
+    if operand is None and options["image"] is None:
         raise click.UsageError("Missing argument 'FILE|URL'; only what was uploaded for --image before needs none.")
     _end_on_sigterm()
     client = _client(service)
@@ -111,10 +111,10 @@ def import_(service: str, operand: str | None, watching: bool, **options: Any) -
 
 @click.command()
 @_service
-@_image_id
+@_image
 @_targets("copy")
 @_watching
-def copy(service: str, image_id: str, targets: "Targets", watching: bool) -> None:
+def copy(service: str, image: str, targets: "Targets", watching: bool) -> None:
     """Copy an image into more stores.
 
     It stays active meanwhile, and whoever downloads it notices nothing. --all-stores skips those that have it.
@@ -123,7 +123,7 @@ def copy(service: str, image_id: str, targets: "Targets", watching: bool) -> Non
 
     if not (targets.stores or targets.all_stores):
         raise click.UsageError("Missing option '--store' or '--all-stores'.")
-    client = _client(service)
+    client, image_id = _found(service, image)
     importing.copy(client, image_id, targets)
     if watching:
         _watch(service, image_id)
@@ -133,25 +133,25 @@ def copy(service: str, image_id: str, targets: "Targets", watching: bool) -> Non
 
 @click.command()
 @_service
-@_image_id
-def watch(service: str, image_id: str) -> None:
+@_image
+def watch(service: str, image: str) -> None:
     """Show the progress of an image's import until it ends.
 
     Exit status: 0 when it succeeds, 1 when it fails, 3 when looking on was interrupted (the import goes on).
     """
-    _watch(service, image_id)
+    _watch(service, _found(service, image)[1])
 
 
 @click.command()
 @_service
-@_image_id
+@_image
 @_as_json
-def show(service: str, image_id: str, as_json: bool) -> None:
+def show(service: str, image: str, as_json: bool) -> None:
     """Show an image."""
     from cli import show
 
-    found = _client(service).image(image_id)
-    _print(found, as_json, show.image)
+    client, image_id = _found(service, image)
+    _print(client.image(image_id), as_json, show.image)
 
 
 @click.command("list")
@@ -172,13 +172,13 @@ def list_(service: str, name: str | None, status: str | None, limit: int, as_jso
 
 @click.command()
 @_service
-@_image_id
+@_image
 @_as_json
-def tasks(service: str, image_id: str, as_json: bool) -> None:
+def tasks(service: str, image: str, as_json: bool) -> None:
     """Show an image's tasks, and the stores and attempts of the newest import."""
     from cli import show
 
-    client = _client(service)
+    client, image_id = _found(service, image)
     found = client.tasks(image_id)
     _print(found, as_json, show.tasks)
     if found and not as_json:
@@ -199,23 +199,23 @@ def stores(service: str, as_json: bool) -> None:
 
 @click.command()
 @_service
-@_image_id
-def cancel(service: str, image_id: str) -> None:
+@_image
+def cancel(service: str, image: str) -> None:
     """Stop an image's import; the image can be imported into again."""
-    client = _client(service)
+    client, image_id = _found(service, image)
     client.cancel(image_id)
     click.echo(f"The import is told to stop. To look on: {client.typed(f'watch {image_id}')}", err=True)
 
 
 @click.command()
 @_service
-@_image_id
+@_image
 @click.option("--store", "stores", multiple=True, metavar="ID", help="Only the data in this store; may be repeated.")
-def delete(service: str, image_id: str, stores: tuple[str, ...]) -> None:
+def delete(service: str, image: str, stores: tuple[str, ...]) -> None:
     """Delete an image and its data, or with --store its data in one store, and show where it is then."""
     from cli import show
 
-    client = _client(service)
+    client, image_id = _found(service, image)
     if not stores:
         client.delete(image_id)
         return
@@ -227,14 +227,14 @@ def delete(service: str, image_id: str, stores: tuple[str, ...]) -> None:
 
 @click.command()
 @_service
-@_image_id
+@_image
 @click.argument("file", type=click.Path(dir_okay=False, path_type=str))
 @click.option("--prefer", metavar="ID", help="Read it from this store, if it can be read there.")
-def download(service: str, image_id: str, file: str, prefer: str | None) -> None:
+def download(service: str, image: str, file: str, prefer: str | None) -> None:
     """Download an image's data into FILE, or to stdout for `-`, and compare its hash with the image's."""
     from cli import downloading
 
-    downloading.save(_client(service), image_id, file, prefer=prefer)
+    downloading.save(*_found(service, image), file, prefer=prefer)
 
 
 @click.command()
@@ -261,6 +261,12 @@ def _client(service: str) -> "Client":
     from cli.client import Client
 
     return Client(service, token=os.environ.get("TRANSHIP_TOKEN", ""))
+
+
+def _found(service: str, image: str) -> tuple["Client", str]:
+    """The service, and the id of the image that is named by its id or its name."""
+    client = _client(service)
+    return client, client.find(image)
 
 
 def _watch(service: str, image_id: str) -> None:

@@ -24,6 +24,9 @@ SUCCESS, FAILURE, INTERRUPTED = 0, 1, 3
 _CHECKSUM = re.compile(r"\w+:.*")
 """An algorithm and a value, which the service knows how to judge; no path that anybody meant looks like that."""
 
+_BLAMED = ("corrupt", "format_mismatch", "too_big", "unsafe_image")
+"""Failures that the uploaded bytes are to blame for, beside a checksum: the service takes others in their place."""
+
 _COMPRESSION = (".gz", ".zst", ".xz", ".bz2")
 _FORMATS = {".qcow2": "qcow2", ".iso": "iso", ".vmdk": "vmdk", ".vhd": "vhd", ".vhdx": "vhdx", ".vdi": "vdi"}
 
@@ -48,14 +51,14 @@ class Targets:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An import as the command line names it."""
+    """An import as the command line names it. `image` is the id or the name of one that is there."""
 
     origin: Origin
     targets: Targets = Targets()
     name: str | None = None
     disk_format: str | None = None
     container_format: str = "bare"
-    image_id: str | None = None
+    image: str | None = None
     checksum: str | None = None
     checksum_of: str | None = None
 
@@ -94,10 +97,11 @@ def start(client: Client, wanted: Wanted, out: Console) -> str:
     with wanted.origin.opened() as data:
         if data is not None:
             _foresee(client, wanted)
-        if wanted.image_id is not None:
-            _bring(client, wanted.image_id, wanted, data, out)
-            return wanted.image_id
-        image_id: str = client.create_image(wanted.attributes())["id"]
+        if wanted.image is not None:
+            image_id = client.find(wanted.image)
+            _bring(client, image_id, wanted, data, out)
+            return image_id
+        image_id = str(client.create_image(wanted.attributes())["id"])
         try:
             _bring(client, image_id, wanted, data, out)
         except BaseException as failure:
@@ -163,7 +167,7 @@ def follow(client: Client, image_id: str, out: Console, err: Console, *, outlive
     _say_reasons(err, last, unless=last.message)
     with suppress(ClientError):
         if client.image(image_id)["status"] == "uploading":
-            _say(err, _kept(client, image_id))
+            _say(err, _kept(client, image_id, last.error_code))
     return FAILURE
 
 
@@ -177,9 +181,19 @@ def _say(to: Console, text: str) -> None:
     to.print(text, markup=False, soft_wrap=True)
 
 
-def _kept(client: Client, image_id: str) -> str:
-    again, away = client.typed(f"import --image {image_id}"), client.typed(f"delete {image_id}")
-    return f"The upload is kept. To import it: {again}; to throw it away: {away}"
+def _kept(client: Client, image_id: str, why: str | None = None) -> str:
+    """What to type next for an upload that is kept; `why` its import has failed decides what can help."""
+    again, other = f"import --image {image_id}", f"import FILE --image {image_id}"
+    ways = {"import it": again}
+    if why == "checksum_mismatch":
+        ways = {
+            "compare it with another checksum": f"{again} --checksum SUM",
+            "upload another file in its place": f"{other} --checksum SUM",
+        }
+    elif why in _BLAMED:
+        ways = {"upload another file in its place": other, "import it as it is": again}
+    ways["throw it away"] = f"delete {image_id}"
+    return "The upload is kept. To " + "; to ".join(f"{what}: {client.typed(how)}" for what, how in ways.items())
 
 
 def _stem(name: str) -> PurePosixPath:

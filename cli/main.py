@@ -122,7 +122,11 @@ def user() -> None:
 @click.option("--file", metavar="FILE", help="File of users.  [default: [DEFAULT] http_basic_auth_user_file]")
 @click.option("--project", default="", help="Project of the user.  [default: [tranship] default_project]")
 @click.option(
-    "--role", "roles", multiple=True, metavar="ROLE", help="admin, member, reader; may be repeated.  [default: member]"
+    "--role",
+    "roles",
+    multiple=True,
+    metavar="ROLE",
+    help="admin, manager, member, reader …; may be repeated.  [default: member]",
 )
 def user_add(config_files: tuple[str, ...], name: str, file: str | None, project: str, roles: tuple[str, ...]) -> None:
     """Add a user, or give it another password, project and roles.

@@ -10,13 +10,14 @@ import signal
 import socket
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
 from api.app import App, create_app
 from cli.listen import announce
+from cli.threads import Threads
 from flows.dispatch import Dispatcher, celery_app
 from flows.runtime import Runtime
 from settings import Settings
@@ -32,9 +33,22 @@ HAND_BACK = 3
 KILL = 4
 """Seconds after which gunicorn kills a child that is still there: `tranship serve` ends within 5 s of SIGTERM."""
 
+GRACE = 30
+"""The same for `tranship api`, which has no other work than answers under way."""
+
+GIVE_UP = 0.5
+"""Seconds for uploads that are still under way in the end to be given up, so that their images take data again."""
+
 
 class Service(BaseApplication):  # type: ignore[misc]
-    """The application as gunicorn wants it: configured in the parent, loaded in each child."""
+    """The application as gunicorn wants it: configured in the parent, loaded in each child.
+
+    `kill` is how many seconds after SIGTERM gunicorn kills a child, which lets answers under way end for `patience` of
+    them.
+    """
+
+    kill: ClassVar[int] = GRACE
+    patience: ClassVar[int] = GRACE - 2
 
     def __init__(self, settings: Settings, listener: socket.socket) -> None:
         self._settings = settings
@@ -52,11 +66,14 @@ class Service(BaseApplication):  # type: ignore[misc]
         """Every option of gunicorn that is not left at its default."""
         return {
             "bind": self._bind,
-            "worker_class": "gthread",
+            "worker_class": Threads,
             "workers": self._settings.api.workers,
             "threads": self._settings.api.threads,
             "timeout": 60,
+            "graceful_timeout": self.kill,
             "proc_name": "tranship",
+            # As much as Glance takes, and all that gunicorn can: lists are asked for by many ids at once.
+            "limit_request_line": 8190,
             # What proxies say is api.proxies' affair: gunicorn would believe whoever connects from this machine.
             "forwarded_allow_ips": "",
             "loglevel": "warning",
@@ -81,13 +98,21 @@ class Service(BaseApplication):  # type: ignore[misc]
 
     def booted(self, child: Any) -> None:
         """A child is about to accept: the first of all says when it really answers."""
+        child.patience = self._settings.api.client_socket_timeout
+        # The child must be gone by itself before the parent kills it.
+        child.cfg.set("graceful_timeout", self.patience)
         if child.age == 1:
             threading.Thread(target=announce, args=(self._host, self._port), name="announce", daemon=True).start()
 
     def leaving(self, _arbiter: Any, child: Any) -> None:
         """The last act of a child, also of one that could not start."""
         if child.booted:
+            self._end_uploads()
             self.runtime.close()
+
+    def _end_uploads(self) -> None:
+        if not self.runtime.receiving.end("the service goes, so send the data again", GIVE_UP):
+            log.warning("leaving with uploads under way: their images take data again when stall_timeout is over")
 
 
 class EmbeddedService(Service):
@@ -95,6 +120,9 @@ class EmbeddedService(Service):
 
     SIGTERM, SIGINT and SIGQUIT mean the same: hand running imports back, let answers under way end, go.
     """
+
+    kill = KILL
+    patience = HAND_BACK
 
     def __init__(self, settings: Settings, listener: socket.socket) -> None:
         super().__init__(settings, listener)
@@ -105,8 +133,8 @@ class EmbeddedService(Service):
         self._stopper = threading.Thread(target=self._stop_when_told, name="stopper", daemon=True)
 
     def gunicorn_options(self) -> dict[str, object]:
-        """As of the service alone, but one child, and little time to leave."""
-        return super().gunicorn_options() | {"workers": 1, "graceful_timeout": KILL}
+        """As of the service alone, but one child."""
+        return super().gunicorn_options() | {"workers": 1}
 
     def _dispatcher(self) -> Dispatcher:
         if self._settings.broker.eager:
@@ -129,8 +157,6 @@ class EmbeddedService(Service):
             self._worker.start()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, leave)
-        # The child must be gone by itself before the parent kills it.
-        child.cfg.set("graceful_timeout", HAND_BACK)
         super().booted(child)
 
     def _stop_when_told(self) -> None:
@@ -143,6 +169,7 @@ class EmbeddedService(Service):
         if not child.booted:
             return
         self._told.put(None)
+        self._end_uploads()
         self._stopper.join(HAND_BACK)
         imports_left = self._stopper.is_alive() or not self._handed_back
         if imports_left or child.nr_conns:
@@ -165,3 +192,10 @@ class _Log(Logger):  # type: ignore[misc]
         super().setup(cfg)
         self.error_log.handlers.clear()
         self.error_log.propagate = True
+
+    def exception(self, msg: str, *args: object, **kwargs: Any) -> None:
+        """Log with a trace, but for what a client may do at any time."""
+        if isinstance(sys.exc_info()[1], TimeoutError | BlockingIOError):
+            self.info("a client was silent, or took nothing of its answer, for too long: it was cut off")
+        else:
+            super().exception(msg, *args, **kwargs)

@@ -16,7 +16,8 @@ from catalog.errors import CatalogError
 from cli.errors import Refused
 from flows.runtime import Runtime
 from flows.traces import RequestIds
-from settings import BadSettings, Settings, load
+from option_files import BadSettings
+from settings import Settings, load
 from stores.errors import StoreError
 
 
@@ -73,10 +74,12 @@ def check(settings: Settings, *, create: bool = False) -> Checked:
 def check_callers(settings: Settings) -> None:
     """See whether it can be told who asks, and what they may, before there is a socket to ask at. Raises `Refused`."""
     from api.authentication import authenticator
+    from api.limits import limit_source
     from api.policy import Policy
 
     with refusing():
         authenticator(settings.api)
+        limit_source(settings.api, settings.limits)
         Policy(settings.api)
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
+from api.context import RANKS, role_names
+from api.policy import Policy
 from api.users import entry, parse
 from cli.errors import Refused
-from cli.start import read_settings
+from cli.start import read_settings, refusing
 
 
 def add(name: str, file: str | None, config_files: tuple[str, ...], project: str, roles: tuple[str, ...]) -> None:
@@ -22,9 +24,22 @@ def add(name: str, file: str | None, config_files: tuple[str, ...], project: str
         line = entry(name, _password(), project, roles)
     except ValueError as error:
         raise Refused(str(error)) from error
+    strange, known = _strange(roles, config_files)
     others = [other for other in lines if other.partition(":")[0].strip() != name]
     _write(path, [*others, line])
+    if strange:
+        click.echo(f"warning: no rule mentions {' or '.join(strange)}; there are: {', '.join(known)}", err=True)
     click.echo(f"{'Added' if len(others) == len(lines) else 'Replaced'} {name} in {path}")
+
+
+def _strange(roles: tuple[str, ...], config_files: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Which of the roles mean nothing under the rules of the configuration, and which do."""
+    if not roles:
+        return [], []
+    settings = read_settings(config_files)
+    with refusing():
+        known = Policy(settings.api).rules().roles.union(RANKS)
+    return [role for role in roles if not role_names([role]) <= known], sorted(known)
 
 
 def _lines(path: Path) -> list[str]:

@@ -34,6 +34,7 @@ class Snapshot:
     done: int
     total: int | None
     stores: tuple[StoreProgress, ...]
+    error_code: str | None = None
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> "Snapshot":
@@ -47,6 +48,7 @@ class Snapshot:
             done=found["bytes_done"],
             total=found["bytes_total"],
             stores=tuple(StoreProgress(s["store"], s["state"], s["bytes_done"], s["reason"]) for s in found["stores"]),
+            error_code=found.get("error_code"),
         )
 
     @property

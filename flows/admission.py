@@ -35,10 +35,10 @@ def choose_stores(
 ) -> tuple[str, ...]:
     """Return the target stores in the order to show them. `ids` and `writable` are in the order of the configuration.
 
-    `holding` are the stores that hold the image already: `all_stores` leaves them out, and none at all may be left; to
-    name one is a mistake. A store header beside `stores` passes when both name the same single store (openstacksdk
-    sends both). Raises `BadImportRequest` (400), `StoreNotConfigured` (409), `LocationQuota` (413). A negative quota is
-    none.
+    `holding` are the stores that hold the image already, one that does so twice comes twice: `all_stores` leaves them
+    out, and none at all may be left; to name one is a mistake. A store header beside `stores` passes when both name the
+    same single store (openstacksdk sends both). Raises `BadImportRequest` (400), `StoreNotConfigured` (409),
+    `LocationQuota` (413). A negative quota is none.
     """
     named, header = request.stores, request.store_header
     if request.all_stores and (named is not None or header):
@@ -55,7 +55,7 @@ def choose_stores(
     _check(chosen, origin, ids, writable, holding)
     if not (chosen or holding):
         raise BadImportRequest("No configured store can be written.")
-    places = len({*holding, *chosen})
+    places = len(holding) + len(chosen)
     if chosen and 0 <= quota < places:
         raise LocationQuota(f"An image may be in {quota} stores, and with 'stores' it would be in {places}.")
     return chosen

@@ -14,6 +14,7 @@ from catalog.images import ImageRecord
 from flows.checksums import SOURCE, promised
 from flows.data import COMPRESSED, Expected, checks, hash_of, hashes, known_of
 from flows.flow import Facts, Record, StepContext
+from flows.limits import room_of
 from pipeline.decompress import ExpansionLimit
 from pipeline.errors import Interrupted, NothingStored
 from pipeline.sources import Source
@@ -48,7 +49,8 @@ def bring(
     apart = promise is not None and promise.of == SOURCE and expand is not None
     expected = Expected(promise.checksum.algorithm, promise.checksum.value, promise.noun) if promise else None
     of_source = [hash_of(image, expected.algorithm, expected, of="source")] if expected and apart else []
-    taps = [*checks(ctx.runtime, image, copies=len(keys)), *hashes(ctx.runtime, image, None if apart else expected)]
+    cap = room_of(ctx.runtime, ctx.task, image, copies=len(keys))
+    taps = [*checks(ctx.runtime, image, cap=cap), *hashes(ctx.runtime, image, None if apart else expected)]
     result = move(ctx, source, keys, taps, source_taps=of_source, expand=expand, phase=phase)
     data = asdict(known_of(ctx.runtime, image, result.facts))
     verified = promise.kept if promise else None
@@ -82,9 +84,15 @@ def move(
     """
     ctx.monitor.show("connecting")
     writers, refused = _open(ctx, keys, size=None if expand else source.length)
-    tee = Tee(writers, ctx.task.all_stores_must_succeed, refused)
+    tee = Tee(
+        writers,
+        ctx.task.all_stores_must_succeed,
+        refused,
+        # Each may take minutes in which no byte moves; a phase of its own is progress to the heartbeat.
+        committing=lambda store: ctx.monitor.show(f"completing in {store}", total=source.length),
+    )
     received, moved = _progress(ctx, source, list(writers), phase)
-    with ctx.monitor.interrupting(source.interrupt):
+    with ctx.monitor.interrupting(source.interrupt), ctx.monitor.interrupting(tee.interrupt):
         result = transfer(
             source,
             [*taps, moved],
@@ -102,10 +110,17 @@ def _open(
     """A write session in every target store that grants one, told the `size` if known; the others by their errors."""
     writers: dict[str, Writer] = {}
     refused: dict[str, StoreError] = {}
+    options = ctx.runtime.options
     for store, key in keys.items():
         try:
             target = ctx.runtime.stores.writable(store)
-            writers[store] = begin_session(target, key, size, idle_timeout=ctx.runtime.options.store_idle_timeout)
+            writers[store] = begin_session(
+                target,
+                key,
+                size,
+                idle_timeout=options.store_idle_timeout,
+                commit_timeout=options.store_commit_timeout,
+            )
         except StoreError as error:
             refused[store] = error
     return writers, refused

@@ -1,15 +1,18 @@
 """Deleting what the catalogue declared garbage: after a failure, after an image is deleted, and on every sweep."""
 
 import logging
+from typing import TYPE_CHECKING
 
 from catalog.objects import Garbage
-from flows.runtime import Runtime
 from stores.errors import ReadOnlyStore, StoreError
+
+if TYPE_CHECKING:
+    from flows.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
 
-def collect(runtime: Runtime, *, image_id: str | None = None, limit: int = 100) -> int:
+def collect(runtime: "Runtime", *, image_id: str | None = None, limit: int = 100) -> int:
     """Delete the objects that are due (of one image, or of all) and can be reached from this host; how many went.
 
     A store that is away keeps its garbage on record; it is tried again after a minute. Nothing here raises for a store.
@@ -23,7 +26,7 @@ def collect(runtime: Runtime, *, image_id: str | None = None, limit: int = 100) 
     return gone
 
 
-def _deleted(runtime: Runtime, garbage: Garbage) -> bool:
+def _deleted(runtime: "Runtime", garbage: Garbage) -> bool:
     try:
         runtime.keeper(garbage.store).delete(garbage.object_key)
     except ReadOnlyStore:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from catalog.facts import DataFacts
 from catalog.images import ImageRecord
-from flows.limits import largest
+from flows.errors import FormatsMissing
 from flows.runtime import Runtime
 from pipeline.facts import Facts
 from pipeline.formats import FormatTap
@@ -25,10 +25,17 @@ class Expected:
     noun: str
 
 
-def checks(runtime: Runtime, image: ImageRecord, *, copies: int = 1) -> list[Tap]:
-    """What may veto the bytes, which will be kept in so many copies: their number, and their format."""
+def require_formats(image: ImageRecord, before: str) -> None:
+    """Raise `FormatsMissing` for an image that does not say what its data is to be."""
+    for name in ("container_format", "disk_format"):
+        if getattr(image, name) is None:
+            raise FormatsMissing(f"'{name}' of image {image.id} needs to be set before {before}.")
+
+
+def checks(runtime: Runtime, image: ImageRecord, *, cap: int) -> list[Tap]:
+    """What may veto the bytes: their number, of which there may be `cap`, and their format."""
     return [
-        SizeTap(cap=largest(runtime, image.owner, copies=copies)),
+        SizeTap(cap=cap),
         FormatTap(str(image.disk_format), str(image.container_format), runtime.formats),
     ]
 

@@ -44,9 +44,20 @@ class LocationQuota(NotAdmitted):
 
 
 class OverLimit(NotAdmitted):
-    """The project would use more than it may (413); the text says how much that is."""
+    """`project` would use more than it may (413); the text says how much that is, which is its own affair."""
 
     code = "over_limit"
+
+    def __init__(self, project: str, said: str) -> None:
+        super().__init__(f"Project {project} {said}")
+        self.project = project
+
+
+class LimitsUnknown(NotAdmitted):
+    """Who says what a project may have cannot be asked (503); the text names it."""
+
+    code = "limits_unknown"
+    transient = True
 
 
 class StagingError(Exception):

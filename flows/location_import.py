@@ -8,30 +8,22 @@ from dataclasses import asdict
 
 from catalog.facts import DataFacts
 from catalog.fenced import Fenced
-from catalog.images import ImageRecord
+from catalog.images import ImageRecord, Location
+from catalog.locations import NewLocation
 from flows.bring import image_of, take_back_and_requeue
 from flows.data import Expected, checks, hashes, known_of
-from flows.errors import BadImportRequest
 from flows.flow import Admission, Facts, Flow, ImportRequest, Record, Step, StepContext
+from flows.limits import room_of
+from flows.locations import is_ours, place_of
+from flows.reception import require_fitting
 from flows.runtime import Runtime
 from pipeline.stored import Copy, StoreSource
 from pipeline.taps import ProgressTap, StopTap, Tap
 from pipeline.transfer import read_through
-from pipeline.uris import mask
-from stores.base import Store
 
 
 def _admit(runtime: Runtime, request: ImportRequest, _image: ImageRecord) -> Admission:
-    """The URL must be exactly where a configured store would look; of those that others fill, also one that may be
-    downloaded from. Whether it leads to a private address is judged at every request (`flows/guard.py`).
-    """
-    url = request.uri or ""
-    place = runtime.stores.place_of(url)
-    if place is None:
-        raise BadImportRequest(f"'url' {mask(url)} is not the URL of an object in a store that is configured here.")
-    store, key = place
-    if not isinstance(runtime.stores.get(store), Store):
-        runtime.uris.check_uri(url)
+    store, key = place_of(runtime, request.uri or "")
     return Admission({"key": key, "checksum": request.checksum}, store=store)
 
 
@@ -41,6 +33,7 @@ def _verify(ctx: StepContext) -> Record:
     store, key = _place(ctx)
     ctx.monitor.show("connecting")
     size = ctx.runtime.stores.get(store).stat(key).size
+    require_fitting(size, room_of(ctx.runtime, ctx.task, image))
     promised: str | None = ctx.task.source["checksum"]
     algorithm, _, value = promised.partition(":") if promised else (None, "", "")
     if ctx.runtime.options.secure_hash:
@@ -57,7 +50,7 @@ def _read(ctx: StepContext, image: ImageRecord, size: int, algorithm: str | None
     patience = ctx.runtime.options.store_idle_timeout
     source = StoreSource([Copy(ctx.runtime.stores.get(store), key)], size, idle_timeout=patience)
     seen = ProgressTap(lambda count: ctx.monitor.moved(count, {store: count}))
-    taps: list[Tap] = [StopTap(ctx.monitor.stopping), *checks(ctx.runtime, image), seen]
+    taps: list[Tap] = [StopTap(ctx.monitor.stopping), *checks(ctx.runtime, image, cap=size), seen]
     expected = Expected(algorithm, value, "data at the location") if algorithm else None
     taps += hashes(ctx.runtime, image, expected, main=algorithm)
     ctx.monitor.show("reading", total=size)
@@ -74,11 +67,11 @@ def _publish(ctx: StepContext) -> Record:
     """Let what was verified be the image's data. Only now is it ours to delete, where the store is one that we fill."""
     store, key = _place(ctx)
     known = DataFacts(**ctx.task.facts["data"])
-    keeper = ctx.runtime.stores.get(store)
-    url = keeper.url(key)
+    url = ctx.runtime.stores.get(store).url(key)
+    new = NewLocation(Location(store, key, url), known.size, ours=is_ours(ctx.runtime, store))
 
     def published(tx: Fenced) -> Facts:
-        tx.adopt_location(store, key, url, size=known.size, ours=isinstance(keeper, Store))
+        tx.adopt_location(new)
         tx.activate(known)
         return {}
 

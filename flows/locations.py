@@ -1,4 +1,4 @@
-"""Where an image's data is: by the ids that stores have today, and no longer in one of them."""
+"""Where an image's data is: by the ids that stores have today, by a URL that somebody names, no longer in a store."""
 
 import contextlib
 import logging
@@ -8,7 +8,9 @@ from catalog.errors import CatalogError
 from catalog.images import ImageRecord, Location
 from catalog.locations import Withdrawn
 from catalog.objects import Garbage
+from flows.errors import BadImportRequest
 from flows.runtime import Runtime
+from pipeline.uris import mask
 from stores.base import Store
 from stores.errors import ObjectNotFound, StoreError
 
@@ -43,32 +45,64 @@ def _moved(at: Location, homes: dict[Location, str]) -> Location:
     return replace(at, store=homes.get(at, at.store))
 
 
+def place_of(runtime: Runtime, url: str) -> tuple[str, str]:
+    """Return the store, and the key in it, of an object that somebody names by its URL (http-api §12).
+
+    The URL must be exactly where a configured store would look, so that no other file or object of a host is ever read;
+    of those that others fill, also one that may be downloaded from. Whether it leads to a private address is judged at
+    every request (`flows/guard.py`). Raises `BadImportRequest`, `Denied`.
+    """
+    place = runtime.stores.place_of(url)
+    if place is None:
+        raise BadImportRequest(f"'url' {mask(url)} is not the URL of an object in a store that is configured here.")
+    if not is_ours(runtime, place[0]):
+        runtime.uris.check_uri(url)
+    return place
+
+
+def is_ours(runtime: Runtime, store: str) -> bool:
+    """Whether what is in the store is deleted with its locations, as in all that can be written. Raises
+    `UnknownStore`.
+    """
+    return isinstance(runtime.stores.get(store), Store)
+
+
 def remove(runtime: Runtime, image_id: str, store: str) -> None:
     """Take the image's data out of `store` (import-behaviour §3.6): first the record, then the bytes.
 
+    Raises `UnknownStore`, what `Locations.withdraw` raises, and as `let_go`.
+    """
+    let_go(runtime, runtime.catalog.withdraw(image_id, store, due_in=hands_off(runtime, store)))
+
+
+def hands_off(runtime: Runtime, store: str) -> float | None:
+    """In how many seconds a collector may take what is withdrawn from the store; None if its bytes stay."""
+    return HANDS_OFF if is_ours(runtime, store) else None
+
+
+def let_go(runtime: Runtime, taken: Withdrawn) -> None:
+    """Delete the bytes of a location that was withdrawn.
+
     So nobody is ever led to bytes that are gone, and whatever dies in between leaves garbage on record for the
     sweeper. A store that can only be read keeps its bytes. Bytes that are gone already are what was wanted; for any
-    other refusal the location is put back.
-
-    Raises `UnknownStore`, what `catalog.locations.withdraw` raises, and the `StoreError` of the backend.
+    other refusal the location is put back, and the `StoreError` of the backend raised.
     """
-    keeper = runtime.stores.get(store)
+    at = taken.location
+    keeper = runtime.stores.get(at.store)
     if not isinstance(keeper, Store):
-        runtime.catalog.withdraw(image_id, store, due_in=None)
         return
-    taken = runtime.catalog.withdraw(image_id, store, due_in=HANDS_OFF)
     try:
-        keeper.delete(taken.location.object_key)
+        keeper.delete(at.object_key)
     except ObjectNotFound:
         pass
     except Exception:
         if not _gone(keeper, taken) and runtime.catalog.put_back(taken):
             raise
-        log.exception("image %s: the sweeper sees to what is left in store %s", image_id, store)
+        log.exception("image %s: the sweeper sees to what is left in store %s", taken.image_id, at.store)
         return
     # The sweeper would only delete it again, and forget it then.
     with contextlib.suppress(CatalogError):
-        runtime.catalog.forget(Garbage(store, taken.location.object_key, last=True))
+        runtime.catalog.forget(Garbage(at.store, at.object_key, last=True))
 
 
 def _gone(keeper: Store, taken: Withdrawn) -> bool:

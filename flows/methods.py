@@ -3,6 +3,8 @@
 from collections import ChainMap
 from collections.abc import Iterable, Mapping
 
+from catalog.fenced import Fenced
+from flows.bring import take_back
 from flows.copy_image import COPY_IMAGE
 from flows.flow import Flow
 from flows.glance_direct import GLANCE_DIRECT
@@ -17,6 +19,18 @@ _OTHERS: dict[str, Flow] = {LOCATION_IMPORT.name: LOCATION_IMPORT}
 
 ALL_FLOWS: Mapping[str, Flow] = ChainMap(FLOWS, _OTHERS)
 """What tasks are made of: all that a worker must know."""
+
+
+def undo(tx: Fenced, flow: str, error: Exception, code: str, message: str) -> None:
+    """Take back what a failed task of this flow did by the flow's own rule, or by one for any if this version does not
+    know it: as after a downgrade.
+    """
+    if flow in ALL_FLOWS:
+        ALL_FLOWS[flow].undo(tx, error, code, message)
+        return
+    take_back(tx, error, code, message)
+    if not tx.restage():
+        tx.requeue()
 
 
 def import_what_is_staged(methods: Iterable[str]) -> bool:

@@ -20,6 +20,10 @@ class Limits:
     images: int = -1
     uploading: int = -1
 
+    def of(self, _project: str, /) -> "Limits":
+        """Those of a project: they are the same for each."""
+        return self
+
     @property
     def any(self) -> bool:
         """Whether there is a limit at all."""
@@ -40,12 +44,12 @@ class ImportOptions:
     image_size_cap: int = 1 << 40
     location_quota: int = 10
     secure_hash: bool = True
-    limits: Limits = Limits()
     task_time_to_live: float = 48 * 3600.0
     max_attempts: int = 5
     retry_base: float = 5.0
     retry_cap: float = 300.0
     store_idle_timeout: float = 60.0
+    store_commit_timeout: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)

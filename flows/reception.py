@@ -6,6 +6,7 @@ that dies, or whose client falls silent, is told from one that is at work.
 
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -28,11 +29,43 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def require_fitting(runtime: "Runtime", size: int | None) -> None:
-    """Raise `TooBig` when more bytes are announced than an image may have."""
-    cap = runtime.options.image_size_cap
+def require_fitting(size: int | None, cap: int) -> None:
+    """Raise `TooBig` when more bytes are announced than there may be."""
     if size is not None and size > cap:
         raise TooBig(f"The image has {size} bytes, more than the {cap} bytes allowed.")
+
+
+class Receiving:
+    """The bodies that this process receives at the moment, so that none is left half received when it ends."""
+
+    def __init__(self) -> None:
+        self._sources: set[Source] = set()
+        self._changed = threading.Condition()
+        self._why: str | None = None
+
+    def begin(self, source: Source) -> None:
+        """Take note; after `end`, that is its end as well."""
+        with self._changed:
+            self._sources.add(source)
+            why = self._why
+        if why is not None:
+            source.interrupt(why)
+
+    def over(self, source: Source) -> None:
+        """What came of it is on record."""
+        with self._changed:
+            self._sources.discard(source)
+            self._changed.notify_all()
+
+    def end(self, why: str, seconds: float) -> bool:
+        """Interrupt all of them, also those yet to come; whether all were over within so many seconds."""
+        with self._changed:
+            self._why = why
+            under_way = tuple(self._sources)
+        for source in under_way:
+            source.interrupt(why)
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._sources, seconds)
 
 
 class Reception:
@@ -49,12 +82,21 @@ class Reception:
         self._store = store
         self.upload = Upload(image_id, store.id, f"{image_id}.{secrets.token_hex(4)}")
         self.lease = runtime.lease.stall_timeout
+        self._source: Source | None = None
 
     def receive(self, source: Source, size: int | None, taps: Sequence[Tap]) -> TransferResult:
         """Move the bytes of `source` through `taps` into the store, as they come. Raises as `transfer` does."""
+        self._source = source
+        self._runtime.receiving.begin(source)
         renewing = _Renewing(self._renew, self._runtime.lease.progress_interval, self.lease)
-        patience = self._runtime.options.store_idle_timeout
-        writer = begin_session(self._store, self.upload.key, size, idle_timeout=patience)
+        options = self._runtime.options
+        writer = begin_session(
+            self._store,
+            self.upload.key,
+            size,
+            idle_timeout=options.store_idle_timeout,
+            commit_timeout=options.store_commit_timeout,
+        )
         tee = Tee({self._store.id: writer}, must_all=True)
         return transfer(source, [*taps, renewing], tee, expand=None)
 
@@ -81,8 +123,12 @@ class Reception:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            self._give_up()
+        try:
+            if error is not None:
+                self._give_up()
+        finally:
+            if self._source is not None:
+                self._runtime.receiving.over(self._source)
 
     def _renew(self) -> None:
         with self._runtime.catalog.begin() as tx:

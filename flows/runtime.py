@@ -1,6 +1,6 @@
 """The wired objects of one process, built once from the settings. Nothing else builds them, and nothing is global."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from catalog.catalog import Catalog
@@ -8,8 +8,10 @@ from catalog.engine import Database
 from catalog.leases import RedisClient, lease_keeper
 from catalog.lock import ImportLock
 from flows.guard import guard_web_stores
+from flows.limits import LimitSource
 from flows.options import ImportOptions, LeaseOptions
 from flows.policy import UriPolicy
+from flows.reception import Receiving
 from flows.staging import Staging
 from pipeline.decompress import ExpansionLimit
 from pipeline.formats import FormatRules
@@ -36,7 +38,9 @@ class Runtime:
     expansion: ExpansionLimit
     formats: FormatRules
     options: ImportOptions
+    limits: LimitSource
     lease: LeaseOptions
+    receiving: Receiving = field(default_factory=Receiving)
 
     @classmethod
     def build(cls, settings: "Settings", *, redis_client: RedisClient | None = None) -> "Runtime":
@@ -69,6 +73,7 @@ class Runtime:
             expansion=settings.expansion,
             formats=settings.formats,
             options=settings.imports,
+            limits=settings.limits,
             lease=settings.lease,
         )
 

@@ -11,13 +11,12 @@ from catalog.images import ImageRecord
 from catalog.preempt import Preemption
 from catalog.tasks import NewTask, TaskRecord
 from flows.admission import choose_stores, require_ready
-from flows.bring import take_back
 from flows.dispatch import Dispatcher
 from flows.errors import BadImportRequest
 from flows.flow import Admission, Flow, ImportRequest
 from flows.limits import require_room_to_import
 from flows.locations import settled
-from flows.methods import ALL_FLOWS, FLOWS
+from flows.methods import ALL_FLOWS, FLOWS, undo
 from flows.runtime import Runtime
 from pipeline.uris import mask
 
@@ -47,9 +46,11 @@ def submit(runtime: Runtime, dispatcher: Dispatcher, image: ImageRecord, request
     once_free = _once_free(runtime, image)
     require_ready(flow, image, once_free)
     admission = flow.admit(runtime, request, replace(image, status=once_free))
-    holding = tuple(dict.fromkeys(place.store for place in settled(runtime, image).locations))
-    stores = (admission.store,) if admission.store else _chosen(runtime, request, holding)
-    require_room_to_import(runtime, image, stores, flow.begins_from)
+    places = tuple(place.store for place in settled(runtime, image).locations)
+    holding = tuple(dict.fromkeys(places))
+    stores = (admission.store,) if admission.store else _chosen(runtime, request, places)
+    limited = require_room_to_import(runtime, image, stores, flow.begins_from)
+    admission = replace(admission, source={**admission.source, **limited})
     new = _new_task(image, request, who, flow, admission, stores, holding)
     task_id = new.id
     how = Preemption(_undo, runtime.options.task_time_to_live)
@@ -114,13 +115,8 @@ def _once_free(runtime: Runtime, image: ImageRecord) -> str:
 
 
 def _undo(tx: Fenced, task: TaskRecord, why: Preempted) -> None:
-    """Take back what a stale task did, by the rule of its own method, or of any if this version does not know it."""
-    if task.flow in ALL_FLOWS:
-        ALL_FLOWS[task.flow].undo(tx, why, why.code, str(why))
-    else:
-        take_back(tx, why, why.code, str(why))
-        if not tx.restage():
-            tx.requeue()
+    """Take back what a stale task did."""
+    undo(tx, task.flow, why, why.code, str(why))
 
 
 def _shown(request: ImportRequest, image: ImageRecord, stores: tuple[str, ...]) -> dict[str, object]:

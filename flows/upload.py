@@ -1,8 +1,7 @@
 """Uploading: the body of a request becomes the data of an image at once, in one store (http-api §5.1)."""
 
-from catalog.images import ImageRecord
-from flows.data import checks, hashes, known_of
-from flows.errors import FormatsMissing
+from flows.data import checks, hashes, known_of, require_formats
+from flows.limits import largest
 from flows.reception import Reception, require_fitting
 from flows.runtime import Runtime
 from pipeline.sources import Source
@@ -17,21 +16,17 @@ def upload(runtime: Runtime, image_id: str, store_id: str, source: Source, size:
     `ReadOnlyStore`. What is left behind then is told at `Reception`.
     """
     store = runtime.stores.writable(store_id)
-    require_fitting(runtime, size)
+    require_fitting(size, runtime.options.image_size_cap)
     reception = Reception(runtime, image_id, store)
     with runtime.catalog.begin() as tx:
         image = tx.images.get_to_change(image_id)
-        _require_formats(image)
+        if image.status == "queued":
+            # In another status there is a better reason to refuse it.
+            require_formats(image, "its data is uploaded")
         tx.uploads.begin(reception.upload, host=None, lease=reception.lease, status="saving")
     with reception:
-        result = reception.receive(source, size, [*checks(runtime, image), *hashes(runtime, image)])
+        taps = [*checks(runtime, image, cap=largest(runtime, image.owner)), *hashes(runtime, image)]
+        result = reception.receive(source, size, taps)
         known = known_of(runtime, image, result.facts)
         url = store.url(reception.upload.key)
         reception.record(lambda tx: tx.uploads.published(reception.upload, url, known))
-
-
-def _require_formats(image: ImageRecord) -> None:
-    """An image in another status than queued has a better reason to be refused."""
-    for name in ("container_format", "disk_format"):
-        if image.status == "queued" and getattr(image, name) is None:
-            raise FormatsMissing(f"'{name}' of image {image.id} needs to be set before its data is uploaded.")

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from pipeline.chunks import joined
-from pipeline.errors import Interrupted, SourceBroken
+from pipeline.errors import Interrupted, SourceBroken, SourceError
 from stores.base import CHUNK
 
 _PIECE: Final = CHUNK // 4  # as much as a slow sender is waited for before anybody learns that it still sends
@@ -17,14 +17,14 @@ class ReceivedSource:
 
     `read(n)` returns at most `n` bytes, none at the end, and raises a `SourceError` when the body breaks off: that is
     what vouches for the end of a chunked one. `size` is how many bytes were announced; if it is given, more and fewer
-    are both `SourceBroken`.
+    are both `SourceBroken`. `wake` makes a `read` that waits return, or raise, at once; any thread may call it.
     """
 
-    def __init__(self, read: Callable[[int], bytes], size: int | None) -> None:
+    def __init__(self, read: Callable[[int], bytes], size: int | None, wake: Callable[[], None] = lambda: None) -> None:
         self.label = "the body of the request"
         self.length = size
         self.end_vouched = True
-        self._read = read
+        self._read, self._wake = read, wake
         self._why: str | None = None
 
     @contextmanager
@@ -33,17 +33,29 @@ class ReceivedSource:
         yield joined(self._pieces(), CHUNK, _PATIENCE)
 
     def interrupt(self, why: str = "asked to stop") -> None:
-        """Seen at the next piece."""
+        """See `pipeline.sources.Source`; without `wake`, seen at the next piece."""
         self._why = why
+        self._wake()
 
     def _pieces(self) -> Generator[bytes]:
         at, size = 0, self.length
-        while piece := self._read(_PIECE):
-            if self._why is not None:
-                raise Interrupted(self._why)
+        while piece := self._next():
             at += len(piece)
             if size is not None and at > size:
                 raise SourceBroken(f"The body has more than the {size} bytes that were announced.")
             yield piece
         if size is not None and at < size:
             raise SourceBroken(f"The body ends after {at} of {size} bytes.")
+
+    def _next(self) -> bytes:
+        try:
+            piece = self._read(_PIECE)
+        except SourceError:
+            self._check()
+            raise
+        self._check()
+        return piece
+
+    def _check(self) -> None:
+        if self._why is not None:
+            raise Interrupted(self._why)

@@ -4,6 +4,7 @@ A value that makes no sense is a `StoreMisconfigured` naming the option and neve
 secret.
 """
 
+import math
 from collections.abc import Mapping
 
 from stores.base import StoreSpec
@@ -47,6 +48,17 @@ def number(spec: StoreSpec, name: str, default: int, *, least: int, base: int = 
         raise StoreMisconfigured(spec.id, f"{name} must be {kind}") from error
     if parsed < least:
         raise StoreMisconfigured(spec.id, f"{name} must not be below {least}")
+    return parsed
+
+
+def seconds(spec: StoreSpec, name: str, default: float) -> float:
+    """Return the option `name` as a length of time, more than none."""
+    try:
+        parsed = float(text(spec, name, str(default)))
+    except ValueError as error:
+        raise StoreMisconfigured(spec.id, f"{name} must be a number of seconds") from error
+    if not 0 < parsed < math.inf:
+        raise StoreMisconfigured(spec.id, f"{name} must be more than 0")
     return parsed
 
 

@@ -11,6 +11,7 @@ anybody else. The texts of errors hold the HTTP status and S3's own code, never 
 """
 
 import secrets
+import time
 from collections.abc import Callable
 from itertools import count
 from threading import Event, Lock
@@ -31,7 +32,7 @@ from botocore.parsers import ResponseParserError
 from stores.base import CHUNK, ObjectInfo, Reader, StoreSpec, check_key
 from stores.errors import ObjectExists, ObjectNotFound, StoreError, StoreMisconfigured, StoreUnavailable
 from stores.s3_bucket import Body, Bucket
-from stores.s3_errors import NotInside, refusal
+from stores.s3_errors import NotInside, mistrust, refusal
 from stores.s3_options import S3Options
 from stores.s3_writer import S3Writer
 
@@ -152,29 +153,39 @@ class S3Server:
         self.store = store
         self._options = options
         self._lock = Lock()
-        self._made: S3Client | None = None
+        # Reading what S3 is takes most of the time of making a client; a session does it once.
+        self._session = boto3.session.Session(options.access_key, options.secret_key, region_name=options.region)
+        self._made: dict[float, S3Client] = {}
 
-    def ask(self, request: Callable[["S3Client"], T], *, stop: Event | None = None, attempts: int | None = None) -> T:
+    def ask(
+        self,
+        request: Callable[["S3Client"], T],
+        *,
+        stop: Event | None = None,
+        attempts: int | None = None,
+        within: float = 0.0,
+    ) -> T:
         """See `stores.s3_bucket.Server.ask`."""
-        patience = self._options.patience
+        patience, until = self._options.patience, time.monotonic() + within
         stop = stop or Event()
         for attempt in count(1):
             try:
-                return request(self._client())
+                return request(self._client(max(patience.idle, within)))
             except (ClientError, BotoCoreError, ResponseParserError, KeyError) as error:
                 blamed = _blame(self.store, error)
-                last = not blamed.transient or attempt >= (attempts or patience.attempts)
-                if last or stop.wait(patience.pause(attempt)):
+                tried = attempt >= (attempts or patience.attempts) and time.monotonic() >= until
+                if not blamed.transient or tried or stop.wait(patience.pause(attempt)):
                     raise blamed from error
         raise AssertionError("counting has no end")
 
-    def _client(self) -> "S3Client":
+    def _client(self, idle: float) -> "S3Client":
+        """The client that bears `idle` seconds of silence: boto3 has one such number for all that a client asks."""
         with self._lock:
-            if self._made is None:
-                self._made = self._make_client()
-            return self._made
+            if idle not in self._made:
+                self._made[idle] = self._make_client(idle)
+            return self._made[idle]
 
-    def _make_client(self) -> "S3Client":
+    def _make_client(self, idle: float) -> "S3Client":
         given, patience = self._options, self._options.patience
         checks: Any = "when_required"
         config = Config(
@@ -183,16 +194,15 @@ class S3Server:
             request_checksum_calculation=checks,
             response_checksum_validation=checks,
             connect_timeout=patience.connect,
-            read_timeout=patience.idle,
+            read_timeout=idle,
             # `ask` repeats what is worth it, and can be stopped at that.
             retries={"total_max_attempts": 1, "mode": "standard"},
             max_pool_connections=max(10, 4 * given.in_flight),
             # Not what the environment says: nobody configured that for this store.
             proxies={},
         )
-        session = boto3.session.Session(given.access_key, given.secret_key, region_name=given.region)
         try:
-            return session.client("s3", endpoint_url=given.endpoint, verify=given.ca_file or None, config=config)
+            return self._session.client("s3", endpoint_url=given.endpoint, verify=given.ca_file or None, config=config)
         except ValueError as error:
             raise StoreMisconfigured(self.store, "s3_store_host is no host") from error
 
@@ -207,7 +217,7 @@ def _blame(store: str, error: Exception) -> StoreError:
     if isinstance(error, ParamValidationError):
         return StoreMisconfigured(store, "s3_store_bucket cannot be the name of a bucket")
     if isinstance(error, SSLError):
-        return StoreUnavailable(store, "the server has no valid certificate")
+        return StoreUnavailable(store, f"the server cannot be trusted: {mistrust(error)}")
     if isinstance(error, ConnectTimeoutError | ReadTimeoutError):
         return StoreUnavailable(store, "the server does not answer in time")
     return StoreUnavailable(store, "the server cannot be reached, or broke off")

@@ -31,9 +31,17 @@ class Server(Protocol):
 
     store: str
 
-    def ask(self, request: Callable[["S3Client"], T], *, stop: Event | None = None, attempts: int | None = None) -> T:
+    def ask(
+        self,
+        request: Callable[["S3Client"], T],
+        *,
+        stop: Event | None = None,
+        attempts: int | None = None,
+        within: float = 0.0,
+    ) -> T:
         """Make a request, again while that can help, `stop` is not set and it was not tried `attempts` times.
 
+        One that may be long in the making is made again for `within` seconds, however often, and waited for as long.
         Raises `StoreError`.
         """
 
@@ -146,7 +154,9 @@ class Bucket:
             if self.find(upload.key) is not None:
                 raise ObjectExists(self.store, "the object was committed by another session")
             try:
-                self._ask(complete)
+                # It may take minutes. Whoever is between us and the server may lose patience with it, and a server that
+                # is still at it may refuse to begin anew.
+                self._ask(complete, within=self._options.patience.complete)
             except StoreError as error:
                 self._judge(upload, error)
 

@@ -5,6 +5,7 @@ none, as in the answer to a HEAD.
 """
 
 import re
+import ssl
 from collections.abc import Mapping
 
 from stores.errors import (
@@ -47,6 +48,11 @@ _STATUSES: Mapping[int, type[StoreError]] = {
 }
 
 
+_EXPIRED = 10
+_OTHER_HOSTS = (62, 64)
+"""Codes of OpenSSL (X509_V_ERR_*): the certificate is not valid any more; it is of another name, or address."""
+
+
 class NoBucket(StoreMisconfigured):
     """The bucket does not exist.
 
@@ -62,6 +68,23 @@ class NotInside(StoreError):
     """The range that was asked for begins at the end of the object or behind it."""
 
     code = "store_range_outside"
+
+
+def mistrust(error: BaseException) -> str:
+    """Say why a connection over TLS did not come about, from the error at the bottom of `error`; the option to look at
+    is named.
+    """
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLCertVerificationError):
+        return "it does not speak TLS as https in s3_store_host asks for"
+    code = getattr(error, "verify_code", 0)
+    if code == _EXPIRED:
+        return "its certificate has expired"
+    if code in _OTHER_HOSTS or not isinstance(error, ssl.SSLError):
+        # urllib3 compares names by itself in places, and has an error of its own for it.
+        return "its certificate is of another host than s3_store_host names"
+    return "no authority in s3_store_cacert, or without it of those that everybody trusts, vouches for its certificate"
 
 
 def refusal(store: str, status: int, code: str) -> StoreError:

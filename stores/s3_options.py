@@ -7,14 +7,14 @@ object is sent in one part applies to announced sizes only and is that of a part
 
 import random
 import re
+import ssl
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, TypeAlias, cast, get_args
 from urllib.parse import urlsplit
 
 from stores.base import StoreSpec
 from stores.errors import StoreMisconfigured
-from stores.options import flag, number, text
+from stores.options import flag, number, seconds, text
 from stores.s3_parts import LARGEST_PART, LEAST_PART, PartSizes, part_sizes
 
 Addressing: TypeAlias = Literal["auto", "virtual", "path"]
@@ -28,7 +28,8 @@ class Patience:
     """How long to go on with a server that is slow or busy.
 
     A request is tried `attempts` times, after pauses that double from `first` to `longest` seconds and are cut
-    at random, so that many clients do not come back at once. `connect` and `idle` are seconds of silence.
+    at random, so that many clients do not come back at once. `connect` and `idle` are seconds of silence. To make one
+    object of its parts, a server gets `complete` seconds, in silence or saying all the while that it is busy.
     """
 
     attempts: int = 5
@@ -36,6 +37,7 @@ class Patience:
     longest: float = 20.0
     connect: float = 10.0
     idle: float = 60.0
+    complete: float = 600.0
 
     def pause(self, attempt: int) -> float:
         """Seconds to wait after the failed `attempt`, counted from 1."""
@@ -70,14 +72,12 @@ class S3Options:
 
     @classmethod
     def from_spec(cls, spec: StoreSpec) -> "S3Options":
-        """Read Glance's `s3_store_*`, our `s3_store_unsigned_payload`, and `image_size_cap` in bytes.
+        """Read Glance's `s3_store_*`, our `s3_store_unsigned_payload`, `image_size_cap` in bytes, and
+        `store_commit_timeout` in seconds.
 
         Raises `StoreMisconfigured`.
         """
         endpoint = _endpoint(spec)
-        authorities = text(spec, "s3_store_cacert")
-        if authorities and not Path(authorities).exists():
-            raise StoreMisconfigured(spec.id, "s3_store_cacert names no file")
         return cls(
             endpoint=endpoint,
             bucket=_required(spec, "s3_store_bucket"),
@@ -90,8 +90,9 @@ class S3Options:
             part=_mebibytes(spec, "s3_store_large_object_chunk_size", 10, least=LEAST_PART // _MIB),
             in_flight=number(spec, "s3_store_thread_pools", 4, least=1),
             largest=number(spec, "image_size_cap", 1 << 40, least=1),
-            ca_file=authorities,
+            ca_file=_authorities(spec),
             unsigned=flag(spec, "s3_store_unsigned_payload", default=False),
+            patience=Patience(complete=seconds(spec, "store_commit_timeout", Patience().complete)),
         )
 
     def sizes(self, size: int | None) -> PartSizes:
@@ -127,6 +128,19 @@ def _endpoint(spec: StoreSpec) -> str:
     if "@" in parts.netloc:
         raise StoreMisconfigured(spec.id, "s3_store_host must not hold a user or password")
     return plain
+
+
+def _authorities(spec: StoreSpec) -> str:
+    path = text(spec, "s3_store_cacert")
+    if not path:
+        return ""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError as error:
+        raise StoreMisconfigured(spec.id, "s3_store_cacert names a file without certificates") from error
+    except OSError as error:
+        raise StoreMisconfigured(spec.id, "s3_store_cacert names no file that can be read") from error
+    return path
 
 
 def _region(endpoint: str) -> str:

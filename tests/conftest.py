@@ -15,6 +15,7 @@ import pytest
 
 from tests.servers import (
     KeystoneServer,
+    MemcachedServer,
     NginxServer,
     PostgresServer,
     RabbitServer,
@@ -80,6 +81,13 @@ def swift_server() -> Iterator[SwiftServer]:
 def keystone_server() -> Iterator[KeystoneServer]:
     """The Keystone of this run. A test that stops it starts one of its own instead."""
     with started(KeystoneServer()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def memcached_server() -> Iterator[MemcachedServer]:
+    """The memcached of this run."""
+    with started(MemcachedServer()) as server:
         yield server
 
 

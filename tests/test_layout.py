@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ["api", "workers", "flows", "catalog", "pipeline", "stores", "cli"]
-OURS = [*ROOMS, "settings", "option_table"]
+OURS = [*ROOMS, "settings", "option_files", "option_table"]
 
 LONGEST = 400
 LONGER_FOR_A_REASON: dict[str, str] = {}
@@ -31,6 +31,7 @@ AT_THE_TOP = [
     "requirements-dev.lock",
     "schema.sql",
     "settings.py",
+    "option_files.py",
     "option_table.py",
     ".ci/run",
     "docs/decisions",

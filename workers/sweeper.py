@@ -1,15 +1,18 @@
 """The sweeper: the only redelivery there is (celery-notes §8). Any number may run at once, so none has to lead."""
 
+import contextlib
 import logging
 import random
 import threading
 from collections.abc import Callable
 
-from catalog.errors import CatalogError
+from catalog.errors import CatalogError, LockLost
+from catalog.tasks import TaskRecord
 from flows.collect import collect
 from flows.dispatch import Dispatcher
-from flows.methods import ALL_FLOWS
+from flows.methods import ALL_FLOWS, undo
 from flows.runtime import Runtime
+from workers.runner import Cancelled
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +23,12 @@ FAREWELL = 1.0
 
 
 def sweep(runtime: Runtime, dispatcher: Dispatcher) -> int:
-    """One whole round: ring, give up stale uploads, then delete garbage that is due. Returns tasks rung for."""
+    """One whole round: ring, give up stale uploads, forget old tasks, then delete garbage that is due. Returns tasks
+    rung for.
+    """
     rung = ring(runtime, dispatcher)
     expire(runtime)
+    forget(runtime)
     collect(runtime, limit=BATCH)
     return rung
 
@@ -40,10 +46,39 @@ def ring(runtime: Runtime, dispatcher: Dispatcher, *, messages_lost: bool = Fals
     for task in due:
         flow = ALL_FLOWS.get(task.flow)
         if flow is None:
-            log.warning("task %s: this version does not know the import method %s", task.id, task.flow)
+            end_unknown(runtime, task)
         elif not runtime.catalog.lock.busy(task.id):
             rung += dispatcher.send_again(flow, task)
     return rung
+
+
+def end_unknown(runtime: Runtime, task: TaskRecord) -> None:
+    """End a task that no worker of this version can work on, if somebody wants it to end; else it waits for one that
+    can, or for another import that takes its image over.
+    """
+    with runtime.catalog.read() as tx:
+        why = tx.tasks.stop_requested(task.id)
+    if why is None:
+        log.warning("task %s: this version does not know the import method %s", task.id, task.flow)
+        return
+    claim = runtime.catalog.lock.enter(task.id, task.step, "sweeper")
+    if claim is None:
+        return
+    error = Cancelled(why)
+    try:
+        with contextlib.suppress(LockLost), runtime.catalog.fenced(claim) as fenced:
+            undo(fenced, task.flow, error, error.code, why)
+            fenced.fail(code=error.code, message=why, keep_for=runtime.options.task_time_to_live)
+    finally:
+        runtime.catalog.lock.keeper.drop(claim)
+    log.info("task %s of the unknown method %s is ended: %s", task.id, task.flow, why)
+
+
+def forget(runtime: Runtime) -> None:
+    """Delete what is known of tasks that are past their time to live."""
+    gone = runtime.catalog.forget_tasks(limit=BATCH)
+    if gone:
+        log.info("%d tasks are forgotten: they ended more than task_time_to_live ago", gone)
 
 
 def expire(runtime: Runtime) -> None:
@@ -83,6 +118,7 @@ class Sweeper:
         ring(self._runtime, self._dispatcher, messages_lost=self._messages_lost)
         self._messages_lost = False
         expire(self._runtime)
+        forget(self._runtime)
 
     def _collect(self) -> None:
         collect(self._runtime, limit=BATCH)

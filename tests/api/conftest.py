@@ -9,6 +9,7 @@ from falcon import testing
 
 from api.context import Context
 from api.options import ApiOptions
+from tests.api.house import SHOWN, House, faulty_stores
 from tests.api.service import Service, a_member, runtime
 
 
@@ -18,6 +19,14 @@ def service(tmp_path: Path) -> Iterator[Service]:
     wired = runtime(tmp_path)
     yield Service(wired, ApiOptions(property_quota=4, tag_quota=2, limit_param_default=3, api_limit_max=5))
     wired.close()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    """A service that shows locations, over stores that can be made to fail, and a web full of images of ten bytes."""
+    made = House(runtime(tmp_path, faulty_stores()), SHOWN)
+    yield made
+    made.runtime.close()
 
 
 @pytest.fixture

@@ -5,20 +5,21 @@ from typing import Any
 from falcon import testing
 from sqlalchemy import select, update
 
+from api.options import ApiOptions
 from catalog import tables as t
 from flows.collect import collect
-from stores.http import HttpStore
 from stores.memory import MemoryStore
 from stores.registry import StoreRegistry
 from stores.wrappers import FaultyStore
-from tests.api.service import Service
+from tests.api.service import Service, Web
 
 NAMES = ("fast", "cheap", "bulk")
+SHOWN = ApiOptions(show_multiple_locations=True, show_image_direct_url=True)
 
 
 def faulty_stores() -> StoreRegistry:
     """The stores `NAMES`, which can be made to fail, and `mirror`, which can only be read."""
-    return StoreRegistry([*(FaultyStore(MemoryStore(name)) for name in NAMES), HttpStore("mirror")], "cheap")
+    return StoreRegistry([*(FaultyStore(MemoryStore(name)) for name in NAMES), Web("mirror")], "cheap")
 
 
 class House(Service):
@@ -58,7 +59,7 @@ class House(Service):
         return stores
 
     def delete(self, store: str, image_id: str) -> testing.Result:
-        return self.client.simulate_delete(f"/v2/stores/{store}/{image_id}", headers={"Accept": ""})
+        return self.client.simulate_delete(f"/v2/stores/{store}/{image_id}", headers={"Accept": "text/plain"})
 
     def collect_after(self, seconds: float) -> int:
         """Let the time pass, and a collector come."""

@@ -41,13 +41,13 @@ def show(service: Service, image: str) -> dict[str, Any]:
 class Body(io.RawIOBase):
     """A body that does something after its first bytes."""
 
-    def __init__(self, then: Callable[[], bytes]) -> None:
-        self._first = True
+    def __init__(self, then: Callable[[], bytes], first: bytes = DATA) -> None:
+        self._first = first
         self._then = then
 
     def read(self, size: int = -1) -> bytes:
-        first, self._first = self._first, False
-        return DATA if first else self._then()
+        first, self._first = self._first, b""
+        return first or self._then()
 
 
 def raising(error: Exception) -> Callable[[], bytes]:

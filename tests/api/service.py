@@ -20,15 +20,16 @@ from catalog.lock import ImportLock
 from catalog.tasks import NewTask
 from flows.dispatch import Dispatcher, celery_app
 from flows.flow import Flow
-from flows.options import STAGING_STORE, BrokerOptions, ImportOptions, LeaseOptions
+from flows.options import STAGING_STORE, BrokerOptions, ImportOptions, LeaseOptions, Limits
 from flows.policy import UriPolicy
 from flows.runtime import Runtime
 from flows.staging import Staging
 from pipeline.decompress import ExpansionLimit
 from pipeline.formats import FormatRules
 from pipeline.sources import HttpOptions
-from stores.base import ReadableStore, Store, StoreSpec
-from stores.http import HttpStore
+from stores.base import ObjectInfo, ReadableStore, Store, StoreSpec
+from stores.errors import StoreError
+from stores.http import HttpStore, check_url_key
 from stores.memory import MemoryStore
 from stores.registry import StoreRegistry
 from tests.api.documented import documented
@@ -64,12 +65,26 @@ class Doorbell(Dispatcher):
         return super().collect(image_id)
 
 
+class Web(HttpStore):
+    """A store over a web on which every URL leads to ten bytes, unless `there` has another number, or an error."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self.there: dict[str, int | StoreError] = {}
+
+    def stat(self, key: str) -> ObjectInfo:
+        found = self.there.get(check_url_key(key), 10)
+        if isinstance(found, StoreError):
+            raise found
+        return ObjectInfo(key, found)
+
+
 def registry() -> StoreRegistry:
     """Three stores in memory, one that can only be read; the default is `cheap`."""
     specs = [StoreSpec(name, "memory", f"the {name} one", weight) for name, weight in WEIGHTS.items()]
     mirror = StoreSpec("mirror", "http")
     stores: list[ReadableStore] = [MemoryStore(spec.id) for spec in specs]
-    return StoreRegistry([*stores, HttpStore.from_spec(mirror)], "cheap", [*specs, mirror])
+    return StoreRegistry([*stores, Web("mirror")], "cheap", [*specs, mirror])
 
 
 def runtime(directory: Path, stores: StoreRegistry | None = None, *, url: str | None = None) -> Runtime:
@@ -86,6 +101,7 @@ def runtime(directory: Path, stores: StoreRegistry | None = None, *, url: str | 
         expansion=ExpansionLimit(max_bytes=1 << 40),
         formats=FormatRules(),
         options=ImportOptions(),
+        limits=Limits(),
         lease=LeaseOptions(ttl=0.1, progress_interval=0.1),
     )
 

@@ -1,6 +1,7 @@
 """Who may ask, without Keystone: nobody is asked, or the users of a file are."""
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +116,22 @@ def test_anonymous_callers_look_and_touch_nothing(half_open: Service) -> None:
 
     assert client.simulate_get(f"/v2/images/{public}").status_code == 200
     for method, path in [("POST", "/v2/images"), ("DELETE", f"/v2/images/{public}"), ("PUT", "/v2/nothing")]:
-        refused = client.simulate_request(method, path, headers={"Accept": ""})
+        refused = client.simulate_request(method, path, headers={"Accept": "text/plain"})
         assert (refused.status_code, refused.text) == (403, "403 Forbidden\n\nRead-only access\n")
 
 
 def test_wrong_credentials_are_not_none(half_open: Service) -> None:
     for headers in (basic("ann", "guess"), {"X-Auth-Token": "any"}):
         assert half_open.client.simulate_get("/v2/images", headers=headers).status_code == 401
+
+
+def test_where_nobody_is_asked_nobody_is_anonymous(service: Service) -> None:
+    """Given a service that asks for no credentials, then to let callers in without them takes nothing from anybody."""
+    options = replace(service.options, allow_anonymous_access=True)
+
+    made = Service(service.runtime, options).client.simulate_post("/v2/images", json={"visibility": "public"})
+
+    assert made.status_code == 201
 
 
 # -- what a context says
@@ -162,7 +172,8 @@ def test_who_owns_nothing_changes_nothing(project: str | None, roles: set[str], 
 @pytest.mark.parametrize(
     ("given", "meant"),
     [
-        ({"admin"}, {"admin", "member", "reader"}),
+        ({"admin"}, {"admin", "manager", "member", "reader"}),
+        ({"manager"}, {"manager", "member", "reader"}),
         ({"member", "x"}, {"member", "reader", "x"}),
         ({"reader"}, {"reader"}),
         ({"x"}, {"x"}),

@@ -31,20 +31,12 @@ from stores.errors import (
 )
 from stores.registry import StoreRegistry
 from stores.wrappers import Call, Hook, fails, loses_answer
-from tests.api.house import NAMES, House, faulty_stores
+from tests.api.house import NAMES, House
 from tests.api.service import Service, a_member, runtime
 
 DATA = b"0123456789"
 ABSENT = "00000000-0000-4000-8000-000000000000"
 PUBLISHED = "http://example.org/x.img"
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    """A service over stores that can be made to fail."""
-    made = House(runtime(tmp_path, faulty_stores()))
-    yield made
-    made.runtime.close()
 
 
 # -- what is given: each takes a house with an image in `fast` and `cheap`, and returns the image's id

@@ -78,7 +78,7 @@ def test_an_unknown_auth_strategy_refuses_the_start(tmp_path: Path) -> None:
     ("given", "shown"),
     [
         *(("req-abc", "req-abc"), ("abc", "req-abc"), (" abc ", "req-abc"), ("x" * 64, "req-" + "x" * 64)),
-        *(("", None), ("a b", None), ("a;\x7f", None)),
+        *(("", None), ("req-", None), ("a b", None), ("a;\x7f", None)),
     ],
 )
 def test_request_id(client: testing.TestClient, given: str, shown: str | None) -> None:
@@ -88,8 +88,20 @@ def test_request_id(client: testing.TestClient, given: str, shown: str | None) -
     assert request_id == shown if shown else NEW_ID.fullmatch(request_id)
 
 
-def test_an_overlong_request_id_is_431(client: testing.TestClient) -> None:
-    answer = client.simulate_get("/v2/images", headers={"X-OpenStack-Request-ID": "x" * 65})
+@pytest.mark.parametrize("given", ["abc", "x" * 64])
+def test_a_request_id_that_was_answered_is_one_to_ask_with(client: testing.TestClient, given: str) -> None:
+    """Given the id of an answer, which clients send with the next page, then it is that of the next answer too."""
+    headers = {"X-OpenStack-Request-ID": given}
+    for _ in range(2):
+        answer = client.simulate_get("/v2/images", headers=headers)
+        assert answer.status_code == 200
+        assert answer.headers["x-openstack-request-id"] == f"req-{given}"
+        headers = {"X-OpenStack-Request-ID": answer.headers["x-openstack-request-id"]}
+
+
+@pytest.mark.parametrize("given", ["x" * 65, "req-" + "x" * 65])
+def test_an_overlong_request_id_is_431(client: testing.TestClient, given: str) -> None:
+    answer = client.simulate_get("/v2/images", headers={"X-OpenStack-Request-ID": given})
 
     assert answer.status_code == 431
     assert "64 characters" in answer.text

@@ -1,21 +1,26 @@
 """Who may ask, by tokens of a real Keystone."""
 
+import gc
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import falcon
 import pytest
+import requests
 from falcon import testing
+from keystoneauth1.access import AccessInfoV3
+from keystoneauth1.session import Session
 
 import settings
 from api.authentication import authenticator
 from api.context import Authenticate, Context
 from tests.api.service import Service, runtime
 from tests.conftest import started
-from tests.servers import KeystoneServer, Port, wait_until
+from tests.servers import KeystoneServer, MemcachedServer, Port, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -163,6 +168,19 @@ def test_claims_of_the_client_count_for_nothing(cloud: Cloud, west: str) -> None
     assert (who.project, who.is_admin, who.system_scope, who.service_roles) == (west, False, None, frozenset())
 
 
+def test_a_token_that_has_expired(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a token that is remembered as valid, when its time is over, then it is refused, unless a service asks on
+    behalf of its user, who may have waited long.
+    """
+    token = cloud.keystone.token_for("west-member", PASSWORD, "west")
+    service = cloud.keystone.token_for("nova", PASSWORD, "services")
+    user = cloud.context(token).user
+    monkeypatch.setattr(AccessInfoV3, "will_expire_soon", lambda self, *_, **__: self.user_id == user)
+
+    assert cloud.ask(token, 401).headers["www-authenticate"].startswith("Keystone uri=")
+    assert cloud.context(token, {"X-Service-Token": service}).user == user
+
+
 def test_versions_and_health_need_no_token(cloud: Cloud) -> None:
     for path, status in [("/", 300), ("/versions", 200), ("/v2/", 300), ("/healthcheck", 200)]:
         assert cloud.service.client.simulate_get(path).status_code == status
@@ -176,6 +194,118 @@ def test_anonymous_callers(tmp_path: Path, keystone_server: KeystoneServer, west
     assert (cloud.seen[-1].project, cloud.seen[-1].read_only) == (None, True)
     cloud.ask("nonsense", 401)
     assert not cloud.context(keystone_server.token_for("west-member", PASSWORD, "west")).read_only
+
+
+# -- what is remembered of tokens
+
+
+@dataclass
+class Processes:
+    """API processes with the same section."""
+
+    directory: Path
+    keystone: KeystoneServer
+    section: dict[str, object]
+
+    def one(self, **more: object) -> Cloud:
+        """A process like every other, but for `more`."""
+        section = self.keystone.section(**self.section, **more)
+        return wired(self.directory, self.keystone, configured(self.directory, section))
+
+    def blind(self) -> Cloud:
+        """One that reaches no Keystone: it knows of tokens only what others have found out."""
+        return self.one(auth_url="http://127.0.0.1:1/v3", http_request_max_retries=0)
+
+
+KEPT_HOW: dict[str, dict[str, object]] = {
+    "plain": {},
+    "another pool": {"memcache_use_advanced_pool": "false"},
+    "signed": {"memcache_security_strategy": "MAC", "memcache_secret_key": "a-secret"},
+    "encrypted": {"memcache_security_strategy": "ENCRYPT", "memcache_secret_key": "a-secret"},
+}
+
+
+# Of oslo.cache, where Swift has brought eventlet along; and of its clients, which nobody closes.
+@pytest.mark.filterwarnings(r"ignore:\s*Eventlet is deprecated")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+class TestRememberedTokens:
+    """`memcached_servers`, and what is done without."""
+
+    @pytest.fixture
+    def processes(
+        self, tmp_path: Path, keystone_server: KeystoneServer, memcached_server: MemcachedServer
+    ) -> Iterator[Processes]:
+        yield Processes(tmp_path, keystone_server, {"memcached_servers": memcached_server.address})
+        # While what the clients leave open is none of the next test's business.
+        gc.collect()
+
+    @pytest.fixture
+    def token(self, keystone_server: KeystoneServer, west: str) -> str:
+        """A new one, of a member of that project."""
+        return keystone_server.token_for("west-member", PASSWORD, "west")
+
+    @pytest.mark.parametrize("how", KEPT_HOW)
+    def test_a_token_is_asked_about_once(
+        self, processes: Processes, memcached_server: MemcachedServer, token: str, west: str, how: str
+    ) -> None:
+        """Given a memcached, when one process has validated a token, then another knows its holder without Keystone,
+        for as long as memcached does; and memcached does not know the token.
+        """
+        processes.section |= KEPT_HOW[how]
+        away(processes.blind().ask(token, 503))
+        first = processes.one().context(token)
+
+        again = processes.blind().context(token)
+
+        assert (again.project, again.user, again.roles) == (west, first.user, first.roles)
+        assert memcached_server.stored()
+        assert not any(token in key for key in memcached_server.stored())
+        memcached_server.flush()
+        away(processes.blind().ask(token, 503))
+
+    def test_without_memcached_a_process_remembers_by_itself(
+        self, processes: Processes, token: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+        send = Session.request
+
+        def recorded(self: Session, url: str, method: str, **more: Any) -> Any:
+            asked.append(f"{method} {url}")
+            return send(self, url, method, **more)
+
+        monkeypatch.setattr(Session, "request", recorded)
+        processes.section.clear()
+        process = processes.one()
+        process.ask(token)
+        once = len(asked)
+        process.ask(token)
+        assert (once > 0, asked[once:]) == (True, [])
+
+    def test_a_memcached_that_is_away_breaks_nothing(self, processes: Processes, token: str, west: str) -> None:
+        """Given a memcached that is killed, or never was there, then Keystone is asked instead."""
+        with started(MemcachedServer()) as memcached:
+            processes.section["memcached_servers"] = memcached.address
+            process = processes.one()
+            assert process.context(token).project == west
+            memcached.kill()
+            assert process.context(token).project == west
+            assert processes.one().context(token).project == west
+            process.ask("nonsense", 401)
+
+    def test_a_revoked_token_is_let_in_no_longer_than_it_is_remembered(self, processes: Processes, token: str) -> None:
+        """Given a token that is remembered, when it is revoked, then it counts until that is forgotten."""
+        process = processes.one(token_cache_time=1)
+        process.ask(token)
+        processes.keystone.revoke(token)
+
+        def refused() -> bool:
+            answer = process.service.client.simulate_get("/v2/images", headers={"X-Auth-Token": token})
+            assert answer.status_code in (200, 401)
+            return answer.status_code == 401
+
+        assert wait_until(refused, 30)
+        process.ask(token, 401)
 
 
 # -- when Keystone cannot say
@@ -220,6 +350,30 @@ def test_keystone_hangs(tmp_path: Path) -> None:
         assert wait_until(answers, 60)
 
 
+@pytest.mark.parametrize(
+    "said", [b"<html>maintenance</html>", b"{}", b"[]", b'{"token": null}', b'{"token": {"user": {}}}', b"\xff"]
+)
+@pytest.mark.parametrize("to", ["us", "everybody"])
+def test_what_keystone_never_says(
+    tmp_path: Path, keystone_server: KeystoneServer, monkeypatch: pytest.MonkeyPatch, said: bytes, to: str
+) -> None:
+    """Given somebody in Keystone's place who answers 200 to all, then that is no wrong token and no fault of ours."""
+    send = requests.Session.send
+
+    def answered(self: requests.Session, request: requests.PreparedRequest, **more: Any) -> requests.Response:
+        answer = send(self, request, **more)
+        if to == "us" or "X-Subject-Token" in request.headers:
+            answer.status_code, answer._content = 200, said
+            answer.headers["X-Subject-Token"] = "any"
+        return answer
+
+    token = keystone_server.admin_token()
+    cloud = wired(tmp_path, keystone_server, configured(tmp_path, keystone_server.section()))
+    monkeypatch.setattr(requests.Session, "send", answered)
+
+    away(cloud.ask(token, 503))
+
+
 def test_keystone_refuses_ourselves(tmp_path: Path, keystone_server: KeystoneServer) -> None:
     """Given a wrong password of the service's own, then that is no fault of the user's."""
     cloud = wired(tmp_path, keystone_server, configured(tmp_path, keystone_server.section(password="wrong")))
@@ -244,6 +398,9 @@ def test_a_catalogue_without_the_identity_service(tmp_path: Path, keystone_serve
         ({"auth_url": None}, "auth_url"),
         ({"http_connect_timeout": "soon"}, r"http_connect_timeout from .*keystone\.conf is not valid"),
         ({"password": "pass$word"}, "a \\$ is written as \\$\\$"),
+        ({"memcached_servers": "a:1", "memcache_security_strategy": "MAC"}, "memcache_secret_key must be defined"),
+        ({"memcached_servers": "a:1", "memcache_sasl_enabled": "true"}, "sasl_enabled needs python-binary-memcached"),
+        ({"memcached_servers": "a:1", "memcache_tls_enabled": "true"}, "tls_enabled needs python-binary-memcached"),
     ],
 )
 def test_a_section_that_makes_no_sense(

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from api.context import caller_of, implied
+from api.options import ApiOptions
+from flows.errors import LimitsUnknown
+from flows.limits import limits_of
 from flows.options import Limits
 from tests.api.house import House, faulty_stores
 from tests.api.sending import DATA, put, put_chunked, show
@@ -26,8 +30,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 def limited(house: House, **limits: int) -> House:
     """The same service with limits."""
-    options = replace(house.runtime.options, limits=Limits(**limits))
-    return House(replace(house.runtime, options=options))
+    return House(replace(house.runtime, limits=Limits(**limits)))
 
 
 def usage(house: House) -> Any:
@@ -92,6 +95,20 @@ class TestKept:
         first, second = house.image(), house.image()
         assert (put(house, first).status_code, put(house, second, b"1").status_code) == (204, 413)
 
+    def test_what_takes_the_place_of_something_wrong(self, house: House) -> None:
+        """Given data that an import has found to be wrong, then what comes instead has its room, and no more."""
+        house = limited(house, staged=len(DATA), uploading=1)
+        image = house.image()
+        assert put(house, image).status_code == 204
+        assert put(house, image).status_code == 409
+        assert ask(house, image, {"method": {"name": "glance-direct"}}).status_code == 202
+        with house.catalog.fenced(house.entered(show(house, image)["os_glance_import_task"])) as tx:
+            tx.restage()
+            tx.fail(code="checksum_mismatch", message="It is another.", keep_for=60)
+        assert put(house, image, DATA + b"1").status_code == 413
+        assert put_chunked(house, image, io.BytesIO(DATA)).status_code == 204
+        assert (show(house, image)["status"], show(house, image)["size"]) == ("uploading", len(DATA))
+
     def test_what_is_imported_into_several_stores(self, house: House) -> None:
         """Given staged data that fits once, then it cannot be imported into two stores; what is staged counts once."""
         house = limited(house, stored=len(DATA), staged=len(DATA), uploading=1)
@@ -108,6 +125,23 @@ class TestKept:
         copy = {"method": {"name": "copy-image"}}
         assert ask(house, image, copy | {"stores": ["fast", "bulk"]}).status_code == 413
         assert ask(house, image, copy | {"stores": ["fast"]}).status_code == 202
+
+    @pytest.mark.parametrize(
+        ("project", "roles", "figures"), [("mine", (), True), ("yours", (), False), ("yours", ("admin",), True)]
+    )
+    def test_what_another_project_uses_is_not_told(
+        self, house: House, tmp_path: Path, project: str, roles: tuple[str, ...], figures: bool
+    ) -> None:
+        """Given a public image that everybody may copy, then who copies it learns no figures of its owner."""
+        (tmp_path / "policy.json").write_text('{"copy_image": "@"}')
+        image = house.active({"cheap": DATA}, owner="mine", visibility="public")
+        copies = limited(house, stored=len(DATA)).runtime
+        who = caller_of(project, "u", implied(frozenset({"member", *roles})), "req-1")
+        asked = House(copies, ApiOptions(policy_file=str(tmp_path / "policy.json")), lambda *_: who)
+        answer = ask(asked, image, {"method": {"name": "copy-image"}, "stores": ["fast"]}, Accept="application/json")
+        assert answer.status_code == 413
+        assert (f"it has {len(DATA)}" in answer.text) == figures
+        assert answer.json["message"].startswith("Project mine ")
 
     def test_who_has_too_much_already(self, house: House) -> None:
         """Given a project over its limit, then nothing more is brought, whatever its size; what is there stays."""
@@ -127,3 +161,54 @@ class TestKept:
         house = limited(house, images=1)
         house.image(owner="other")
         assert house.client.simulate_post("/v2/images", json={}).status_code == 201
+
+
+class Say:
+    """Who says what each project may have, and knows only some."""
+
+    def __init__(self, **limits: Limits) -> None:
+        self._limits = limits
+
+    def of(self, project: str, /) -> Limits:
+        if project not in self._limits:
+            raise LimitsUnknown("Nobody can be asked.")
+        return self._limits[project]
+
+
+class TestSaidByOthers:
+    """Limits that differ from project to project, and that may not be known."""
+
+    def test_each_has_its_own(self, house: House) -> None:
+        """Given limits by project, then an image counts for the project that owns it, whoever makes it."""
+        house = House(replace(house.runtime, limits=Say(default=Limits(images=1), little=Limits(images=0))))
+        assert house.client.simulate_post("/v2/images", json={"owner": "little"}).status_code == 413
+        assert house.client.simulate_post("/v2/images", json={}).status_code == 201
+        assert house.client.simulate_post("/v2/images", json={}).status_code == 413
+
+    @pytest.mark.parametrize("to", ["file", "stage"])
+    def test_nothing_is_brought_while_nobody_knows(self, house: House, to: str) -> None:
+        """Given a source of limits that is away, then what needs one is refused for now, and leaves no trace; what
+        needs none goes on.
+        """
+        away = House(replace(house.runtime, limits=Say()))
+        image, active = house.image(), house.active({"cheap": DATA})
+        old = {"import_from": "http://example.org/x", "import_from_format": "raw", "image_properties": {}}
+        copy = {"method": {"name": "copy-image"}, "stores": ["fast"]}
+        answers = [
+            away.client.simulate_post("/v2/images", json={}),
+            put(away, image, to=to),
+            ask(away, image),
+            ask(away, active, copy),
+            away.client.simulate_post("/v2/tasks", json={"type": "import", "input": old}),
+            away.client.simulate_get("/v2/info/usage"),
+        ]
+        assert [(answer.status_code, "Nobody can be asked" in answer.text) for answer in answers] == [(503, True)] * 6
+        assert len(away.client.simulate_get("/v2/images").json["images"]) == 2
+        assert show(away, image)["status"] == "queued"
+        assert away.client.simulate_get(f"/v2/images/{active}/file").content == DATA
+        assert away.client.simulate_delete(f"/v2/images/{image}").status_code == 204
+
+    def test_in_the_words_of_glance(self) -> None:
+        """Given limits in Glance's words, then sizes are MiB, -1 is none, and what is not said is nothing."""
+        said = limits_of({"image_size_total": 3, "image_count_total": -1, "image_count_uploading": 2, "other": 1})
+        assert said == Limits(stored=3 * MIB, staged=0, images=-1, uploading=2)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from api.patches import V20, V21
 from api.rules import RULES, WITHOUT_RULE
 from catalog.errors import NotFound
 from flows.methods import FLOWS
+from tests.api.house import SHOWN
 from tests.api.service import Doorbell, Service, runtime
 
 
@@ -142,20 +143,63 @@ class Reader(HTMLParser):
             self.texts.setdefault(self.open[-1], []).append(data)
 
 
-def test_the_page_shows_every_call_and_needs_nothing_else(client: testing.TestClient, told: Any) -> None:
+@pytest.fixture
+def read(client: testing.TestClient) -> Reader:
+    """The page, taken apart."""
     reader = Reader()
-
     reader.feed(client.simulate_get("/docs").text)
-
     assert reader.open == []
-    assert sum(tag == "details" for tag, _ in reader.seen) == len(CALLS)
-    summaries = {call.summary for call in CALLS.values()}
-    assert summaries <= set(reader.texts["span"])
-    assert sum(text.startswith("curl ") for text in reader.texts["pre"]) == len(CALLS)
-    # Nothing is fetched: no script, no picture, and links within the page or to the description alone
-    assert not {tag for tag, _ in reader.seen} & {"script", "img", "link", "iframe"}
-    links = {attrs["href"] for tag, attrs in reader.seen if tag == "a"}
-    assert links == {"openapi.json", *(f"#{tag['name']}" for tag in told["tags"])}
+    return reader
+
+
+def test_the_page_shows_every_call_whole(client: testing.TestClient, told: Any) -> None:
+    """Given every call, then the page has its rules, parameters, fields of the body, answers, and how to try it."""
+    text = client.simulate_get("/docs").text
+    shown = dict(re.findall(r'<details class="\w+" id="(\w+)">(.*?)</details>', text, re.DOTALL))
+    calls = {call["operationId"]: call for item in told["paths"].values() for call in item.values()}
+
+    assert shown.keys() == calls.keys()
+    for name, call in calls.items():
+        reader = Reader()
+        reader.feed(shown[name])
+        assert call["summary"] in reader.texts["span"]
+        assert reader.texts["pre"][0].startswith("curl ")
+        assert {one["name"] for one in call["parameters"]} <= set(reader.texts.get("th", []))
+        assert call["responses"].keys() <= set(reader.texts["span"])
+        assert set(call["x-policy-rules"]) <= set(reader.texts.get("code", []))
+        for body in call.get("requestBody", {}).get("content", {}).values():
+            schema = told["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]]
+            assert schema.get("properties", {}).keys() <= set(reader.texts.get("th", []))
+
+
+def test_the_page_tells_what_is_inside_of_bodies(read: Reader) -> None:
+    heads = read.texts["th"]
+    assert {"method.uri", "[].op", "stores[].bytes_done", "input.import_from", "usage.….limit", "…"} <= set(heads)
+    assert heads.count("[].value") == 4, "in both dialects, of the call and of the bodies"
+
+
+def test_the_page_leads_everywhere_and_needs_nothing_else(read: Reader) -> None:
+    """Given its links, then each leads into the page or to the description; nothing is fetched from anywhere."""
+    names = [attrs["id"] for _, attrs in read.seen if "id" in attrs]
+    links = {attrs["href"] for tag, attrs in read.seen if tag == "a"}
+
+    assert len(names) == len(set(names))
+    assert links - {"openapi.json"} <= {f"#{name}" for name in names}
+    assert {tag for tag, _ in read.seen} & {"script", "img", "link", "iframe", "form", "object"} == set()
+    assert {"src", "style", "background"} & {name for _, attrs in read.seen for name in attrs} == set()
+    assert "url(" not in "".join(read.texts["style"])
+    assert "@import" not in "".join(read.texts["style"])
+
+
+def test_the_page_can_be_walked_by_ear_and_by_keyboard(read: Reader) -> None:
+    """Given a reader that goes from heading to heading, then there is one of each call; tables have heads of rows."""
+    tags = [tag for tag, _ in read.seen]
+    assert (tags.count("h1"), tags.count("main"), tags.count("header"), tags.count("nav")) == (1, 1, 1, 1)
+    assert tags.count("summary") == len(CALLS)
+    following = [after for tag, after in pairwise(tags) if tag == "summary"]
+    assert set(following) == {"h3"}
+    assert tags.count("tr") == tags.count("th")
+    assert ("html", {"lang": "en"}) in read.seen
 
 
 def test_the_page_is_safe_from_what_a_client_says_the_host_is(client: testing.TestClient) -> None:
@@ -202,7 +246,7 @@ class World:
         wired = runtime(directory)
         wired = replace(wired, options=replace(wired.options, methods=tuple(FLOWS)))
         self.who = "admin"
-        self.service = Service(wired, authenticate=lambda _req, _id: CALLERS[self.who])
+        self.service = Service(wired, SHOWN, authenticate=lambda _req, _id: CALLERS[self.who])
         self._images: dict[str, str] = {}
 
     def image(self, kind: str) -> str:

@@ -132,6 +132,32 @@ def test_what_images_are_asked_about(service: Service, tmp_path: Path) -> None:
         assert seen_by(strict, PEOPLE["owner"]).simulate_delete(f"/v2/images/{image}").status_code == status
 
 
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"disk_format": "raw", "approved": "yes"}, 201),
+        ({"disk_format": "iso", "approved": "yes"}, 403),
+        ({"approved": "no"}, 403),
+        ({"approved": "yes", "owner": "theirs"}, 403),
+        ({"approved": "yes", "visibility": "community", "name": "open"}, 201),
+        ({"approved": "yes", "visibility": "community", "name": "closed"}, 403),
+    ],
+)
+def test_what_images_are_asked_about_that_are_to_be_made(
+    service: Service, tmp_path: Path, body: dict[str, str], status: int
+) -> None:
+    """Given rules about attributes and properties, then they hold for an image that does not exist yet too; and it
+    would be the project's that is to own it.
+    """
+    rules = {
+        "add_image": "project_id:%(project_id)s and not 'iso':%(disk_format)s and 'yes':%(approved)s",
+        "communitize_image": "tenant:%(tenant)s and 'open':%(name)s and not project_id:%(member_id)s",
+    }
+    strict = under(service, tmp_path / "policy.json", rules)
+
+    assert seen_by(strict, a_member("mine")).simulate_post("/v2/images", json=body).status_code == status
+
+
 @pytest.mark.parametrize("answer", ["pending", "accepted", "rejected"])
 def test_members_are_known_to_rules(service: Service, tmp_path: Path, answer: str) -> None:
     open_ = under(service, tmp_path / "policy.json", {"modify_image": "project_id:%(member_id)s"})
@@ -241,6 +267,24 @@ def test_a_file_for_glance_is_understood(tmp_path: Path, caplog: pytest.LogCaptu
     assert "nothing here asks for add_metadef_namespace, " in caplog.text
 
 
+def test_rules_of_glances_count_where_others_refer_to_them(tmp_path: Path) -> None:
+    """Given a file in which rules for what is not here refer to a rule of the operator's own, and one of ours refers to
+    one of them, then the file is understood as it is meant.
+    """
+    file = tmp_path / "policy.yaml"
+    file.write_text(
+        "is_boss: role:boss\ncache_image: rule:is_boss\nget_task: rule:nowhere\nget_tasks: oops\n"
+        "metadef_admin: rule:is_writer\nis_writer: role:writer\nmodify_image: rule:metadef_admin\n"
+    )
+
+    rules = Policy(ApiOptions(policy_file=str(file))).rules()
+
+    assert rules.allows("modify_image", {}, {"roles": ["writer"]})
+    assert not rules.allows("modify_image", {}, {"roles": ["member", "boss"]})
+    shown = {rule.name for rule in rules.in_effect()} - RULES.keys()
+    assert shown == {"is_boss", "is_writer", "metadef_admin"}
+
+
 def test_the_examples_for_operators_work(tmp_path: Path) -> None:
     """Given the files that docs/operations.md shows, then they are understood."""
     page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
@@ -271,6 +315,8 @@ def test_the_examples_for_operators_work(tmp_path: Path) -> None:
         ('{"modify_image": "project_id:%(owner)d"}', "rule 'modify_image' has 'project_id:%(owner)d'"),
         ('{"modify_imgae": "role:admin"}', "rule 'modify_imgae' is none of this service's"),
         ('{"modify_image": "rule:owner"}', "rule 'modify_image' refers to a rule 'owner', which is not there"),
+        ('{"modify_image": "rule:get_task"}', "rule 'modify_image' refers to a rule 'get_task', which is not there"),
+        ('{"modify_image": "rule:get_task", "get_task": "rule:x"}', "rule 'get_task' refers to a rule 'x'"),
         ('{"a": "rule:b", "b": "role:x or rule:a"}', "rule 'a' refers to itself: a → b → a"),
         ('{"delete_image": "not rule:delete_image"}', "refers to itself: delete_image → delete_image"),
         ("modify_image:", "rule 'modify_image' is no string"),

@@ -12,7 +12,7 @@ from api.context import caller_of
 from api.options import ApiOptions
 from api.policy import BadPolicy, Policy
 from api.protections import BadProtections, Protections, parse
-from tests.api.service import Service
+from tests.api.service import URI, Service
 from tests.api.test_patches import V20, V21
 from tests.api.walks import seen_by
 
@@ -83,7 +83,9 @@ def as_(service: Service, *roles: str, service_roles: frozenset[str] = frozenset
 
 def patch(client: testing.TestClient, image: str, *operations: dict[str, Any], kind: str = V21) -> testing.Result:
     raw = json.dumps(operations)
-    return client.simulate_patch(f"/v2/images/{image}", body=raw, headers={"Content-Type": kind, "Accept": ""})
+    return client.simulate_patch(
+        f"/v2/images/{image}", body=raw, headers={"Content-Type": kind, "Accept": "text/plain"}
+    )
 
 
 @pytest.fixture(params=["roles", "policies"])
@@ -121,6 +123,18 @@ def test_no_filter_tells_what_cannot_be_read(either: Service, roles: list[str], 
         assert len(as_(either, *roles).simulate_get(f"/v2/images?{query}").json["images"]) == found
 
 
+def test_no_task_tells_what_cannot_be_read(either: Service) -> None:
+    """Given an image that was asked for by a task, then the task does not show what the image does not."""
+    asked = {"import_from": URI, "import_from_format": "raw", "image_properties": {"billing_code": "42", "name": "n"}}
+    task = as_(either, "admin").simulate_post("/v2/tasks", json={"type": "import", "input": asked}).json
+    path = f"/v2/images/{task['image_id']}/tasks"
+    assert task["input"] == asked
+
+    for roles, shown in (((), {"name": "n"}), (("auditor",), asked["image_properties"])):
+        (told,) = as_(either, *roles).simulate_get(path).json["tasks"]
+        assert told["input"] == asked | {"image_properties": shown}
+
+
 def test_roles_of_services_count(either: Service) -> None:
     image = either.image(owner="mine", properties={"billing_code": "42"})
 
@@ -137,7 +151,7 @@ def test_without_a_file_nothing_is_protected(service: Service) -> None:
 
 def test_the_first_section_that_is_found_decides(by_roles: Service) -> None:
     """Given `billing_open`, which a later section gives to all, and an expression found in a name's middle."""
-    made = as_(by_roles).simulate_post("/v2/images", json={"billing_open": "1"}, headers={"Accept": ""})
+    made = as_(by_roles).simulate_post("/v2/images", json={"billing_open": "1"}, headers={"Accept": "text/plain"})
     assert made.status_code == 403
     made = as_(by_roles).simulate_post("/v2/images", json={"my_secret_": "1"})
     assert made.status_code == 201
@@ -156,7 +170,7 @@ def test_what_no_section_is_found_in_is_nobodys() -> None:
 
 @pytest.mark.parametrize(("roles", "status"), [([], 403), (["auditor"], 403), (["biller"], 201), (["admin"], 201)])
 def test_creating(either: Service, roles: list[str], status: int) -> None:
-    made = as_(either, *roles).simulate_post("/v2/images", json={"billing_code": "1"}, headers={"Accept": ""})
+    made = as_(either, *roles).simulate_post("/v2/images", json={"billing_code": "1"}, headers={"Accept": "text/plain"})
 
     assert made.status_code == status
     if status == 403:

@@ -73,7 +73,7 @@ def test_only_administrators_give_images_away(service: Service, who: str, status
 @pytest.mark.parametrize("who", ["owner", "stranger"])
 def test_nobody_makes_images_for_others(service: Service, who: str) -> None:
     refused = seen_by(service, PEOPLE[who]).simulate_post(
-        "/v2/images", json={"owner": "theirs"}, headers={"Accept": ""}
+        "/v2/images", json={"owner": "theirs"}, headers={"Accept": "text/plain"}
     )
 
     assert (refused.status_code, refused.text) == (403, "403 Forbidden\n\n'owner' must be your own project.\n")

@@ -138,9 +138,11 @@ class TestAsked:
         assert (answer.status_code, says in answer.text) == (400, True), answer.text
 
     @pytest.mark.parametrize("uri", ["", "file:///etc/passwd", "filesystem:///x", "http://127.0.0.1/x", "nonsense"])
-    def test_from_where_nothing_may_be_fetched(self, service: Service, uri: str) -> None:
-        """Given a URI that no import may use, then no image is left behind."""
-        answer = post(service, {"type": "import", "input": BODY["input"] | {"import_from": uri}})  # type: ignore[operator]
+    @pytest.mark.parametrize("protected", [False, True])
+    def test_from_where_nothing_may_be_fetched(self, service: Service, uri: str, protected: bool) -> None:
+        """Given a URI that no import may use, then no image is left behind, and be it one to protect."""
+        given = BODY["input"] | {"import_from": uri, "image_properties": {"protected": protected}}  # type: ignore[operator]
+        answer = post(service, {"type": "import", "input": given})
         assert (answer.status_code, "does not pass filtering" in answer.text) == (400, True)
         assert service.client.simulate_get("/v2/images").json["images"] == []
         assert ids(service) == []

@@ -212,8 +212,7 @@ def test_the_tasks_api_opened_to_all_shows_each_its_own(service: Service, tmp_pa
 
 def test_what_a_project_uses_is_told_to_itself(service: Service) -> None:
     """Given limits and one image, then its project hears of it, and no other learns how much there is."""
-    options = replace(service.runtime.options, limits=Limits(images=10))
-    limited = Service(replace(service.runtime, options=options))
+    limited = Service(replace(service.runtime, limits=Limits(images=10)))
     limited.image(owner=OWNER, visibility="public")
 
     for who, caller in PEOPLE.items():
@@ -252,7 +251,7 @@ def test_a_taken_id_is_a_conflict(service: Service) -> None:
     image = service.image(owner=OWNER, visibility="private", name="secret")
 
     refused = seen_by(service, PEOPLE["stranger"]).simulate_post(
-        "/v2/images", json={"id": image}, headers={"Accept": ""}
+        "/v2/images", json={"id": image}, headers={"Accept": "text/plain"}
     )
 
     assert (refused.status_code, refused.text) == (409, f"409 Conflict\n\nImage ID {image} already exists!\n")

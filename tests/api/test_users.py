@@ -21,7 +21,7 @@ def test_what_a_line_may_say() -> None:
     assert {name: (user.project, sorted(user.roles)) for name, user in users.items()} == {
         "ann": ("home", ["member", "reader"]),
         "bob": ("west", ["auditor", "reader"]),
-        "eve": ("home", ["admin", "member", "reader"]),
+        "eve": ("home", ["admin", "manager", "member", "reader"]),
         "joe": ("west", ["member", "reader"]),
     }
 
@@ -34,6 +34,7 @@ def test_what_a_line_may_say() -> None:
         (f"ann:{HASH}:p:member:more", "name:hash"),
         (f"ann:{HASH[:-1]}", "no bcrypt hash"),
         ("ann:$apr1$1$abcdefghijklmnopqrstuv", "no bcrypt hash"),
+        (f"ann:$2b$04$abcdefghijklmnopqrstuv{HASH[29:]}", "no bcrypt hash"),
         (f":{HASH}", "name of the user"),
         (f"an n:{HASH}", "name of the user"),
         (f"ann:{HASH}:my project", "name of the project"),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from falcon import inspect, testing
@@ -83,6 +83,8 @@ class Call:
 _COPY = {"method": {"name": "copy-image"}, "stores": ["fast"]}
 _VISIBLE = [{"op": "replace", "path": "/visibility", "value": "public"}]
 _COMMUNAL = [{"op": "replace", "path": "/visibility", "value": "community"}]
+_ADDED = [{"op": "add", "path": "/locations/-", "value": {"url": URI, "metadata": {}}}]
+_TAKEN = [{"op": "remove", "path": "/locations/1"}]
 _STREAM = "application/octet-stream"
 _TASK = {"import_from": URI, "import_from_format": "raw", "image_properties": {}}
 
@@ -98,6 +100,9 @@ WALKS = (
     Call("PATCH", IMAGE, "modify_image", OWNERS, 200, [], kind=V21),
     Call("PATCH", IMAGE, "publicize_image", ADMIN, 200, _VISIBLE, kind=V21),
     Call("PATCH", IMAGE, "communitize_image", OWNERS, 200, _COMMUNAL, kind=V21),
+    Call("PATCH", IMAGE, "get_image_location", OWNERS, 200, _ADDED, kind=V21),
+    Call("PATCH", IMAGE, "set_image_location", OWNERS, 200, _ADDED, kind=V21),
+    Call("PATCH", IMAGE, "delete_image_location", ADMIN, 200, _TAKEN, status="active", kind=V21),
     Call("PUT", f"{IMAGE}/stage", "modify_image", OWNERS, 204, b"data", kind=_STREAM),
     Call("POST", f"{IMAGE}/import", "modify_image", OWNERS, 202, IMPORT),
     Call("POST", f"{IMAGE}/import", "copy_image", ADMIN, 202, _COPY, status="active"),
@@ -147,8 +152,9 @@ def routes(service: Service) -> set[str]:
 
 
 def seen_by(service: Service, who: Context) -> testing.TestClient:
-    """A client of the service that this caller uses."""
-    return Service(service.runtime, service.options, lambda *_: who, doorbell=service.doorbell).client
+    """A client of the service, which shows locations, that this caller uses."""
+    options = replace(service.options, show_multiple_locations=True, show_image_direct_url=True)
+    return Service(service.runtime, options, lambda *_: who, doorbell=service.doorbell).client
 
 
 def an_image(service: Service, call: Call, visibility: str) -> str:

@@ -44,7 +44,8 @@ FROM crowd, LATERAL (VALUES
     (CASE WHEN g % 40 = 0 THEN '{BIG}' END), ('project-' || d % (:count / 80 + 1))) AS m (member)
 WHERE NOT gone AND f % 10 = 5 AND member IS NOT NULL;
 
-INSERT INTO locations SELECT id, store, id || '.1', 'file:///' || store || '/' || id, made
+INSERT INTO locations (image_id, store, object_key, url, created_at)
+SELECT id, store, id || '.1', 'file:///' || store || '/' || id, made
 FROM crowd, LATERAL (VALUES ('a'), ('b')) AS s (store) WHERE status IN ('active', 'deactivated');
 
 INSERT INTO tasks SELECT

@@ -9,6 +9,8 @@ from catalog import tables as t
 from catalog.catalog import Catalog
 from catalog.errors import Conflict, LockLost, RuleBroken
 from catalog.fenced import Fenced
+from catalog.images import Location
+from catalog.locations import NewLocation
 from tests.catalog.rows import FACTS, age, entered, image_of, importing, rows_of, stored, take_over
 from tests.catalog.test_tasks import pass_by, task_of
 
@@ -243,7 +245,7 @@ WRITES: dict[str, Callable[[Fenced], object]] = {
     "settle_targets": lambda tx: tx.settle_targets(None, ("x", "no")),
     "progress": lambda tx: tx.progress("late", 1, None, {"a": 1}),
     "add_location": lambda tx: tx.add_location("a", "k", "file:///late"),
-    "adopt_location": lambda tx: tx.adopt_location("a", "k", "file:///late", size=1, ours=True),
+    "adopt_location": lambda tx: tx.adopt_location(NewLocation(Location("a", "k", "file:///late"), 1, ours=True)),
     "activate": lambda tx: tx.activate(FACTS),
     "requeue": lambda tx: tx.requeue(),
     "restage": lambda tx: tx.restage(),

@@ -181,3 +181,40 @@ def test_null_is_not_what_it_is_sorted_as(catalog: Catalog) -> None:
     empty = new_image(catalog, name="")
     assert listed(catalog, one_of={"name": ("",)}) == [empty]
     assert listed(catalog, least={"size": 0}) == listed(catalog, most={"size": 9}) == []
+
+
+MANY = 600
+
+
+@pytest.mark.parametrize("viewer", [EVERYTHING, Viewer("p")])
+@pytest.mark.parametrize("kind", ["tags", "properties"])
+def test_each_of_many_filters_counts(catalog: Catalog, kind: str, viewer: Viewer) -> None:
+    """Given more filters than a database can weigh against each other, then the answer still comes, and is right."""
+    words = [f"w{number}" for number in range(MANY)]
+    values = dict.fromkeys(words, "v")
+    everything: dict[str, Any] = {"tags": tuple(words), "properties": values}
+    all_but_one: dict[str, Any] = {"tags": tuple(words[:-1]), "properties": values | {words[-1]: "u"}}
+    made = new_image(catalog, **{kind: everything[kind]})
+    new_image(catalog, **{kind: all_but_one[kind]})
+
+    with catalog.read() as tx:
+        if catalog.database.dialect == "postgresql":
+            tx.connection.exec_driver_sql("SET LOCAL statement_timeout = '20s'")
+        found = tx.images.page(ImageQuery(limit=5, viewer=viewer, **{kind: everything[kind]}))
+
+    assert [image.id for image in found] == [made]
+
+
+def test_a_filter_that_is_repeated_counts_once(catalog: Catalog) -> None:
+    made = new_image(catalog, tags=("x", "y"))
+    new_image(catalog, tags=("x",))
+
+    assert listed(catalog, tags=("x", "y") * 300) == [made]
+
+
+def test_a_key_that_is_repeated_sorts_once(catalog: Catalog) -> None:
+    """Given keys in both directions, each many times, then a page is found at once, and in the order of the first."""
+    made = [new_image(catalog, name=name) for name in "bca"]
+    keys = (SortKey("name", descending=False), SortKey("name"), SortKey("size"), SortKey("id", descending=False)) * 200
+
+    assert pages(catalog, 1, *keys) == [made[2], made[0], made[1]]

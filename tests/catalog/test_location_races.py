@@ -9,8 +9,9 @@ from sqlalchemy import Connection, select
 
 from catalog import tables as t
 from catalog.catalog import Catalog
-from catalog.errors import CatalogError, LastLocation, LockHeld
-from catalog.locations import Withdrawn, withdraw
+from catalog.errors import CatalogError, Conflict, LastLocation, LockHeld
+from catalog.images import Location
+from catalog.locations import Locations, NewLocation, Withdrawn
 from tests.catalog.at_once import Beside, at_once
 from tests.catalog.rows import image_of, imported, new_task
 
@@ -39,7 +40,7 @@ def test_the_second_of_the_last_two_sees_the_first(postgres: Catalog, beside: Be
     image_id, _ = imported(postgres, ("a", "b"))
     with postgres.database.begin() as first:
         assert postgres.lock.holder(first, image_id) is None
-        withdraw(first, postgres.database, image_id, "a", held=None, due_in=900.0, grace=60.0)
+        Locations(first, postgres.database, grace=60.0).withdraw(image_id, "a", held=None, due_in=900.0)
         second = beside(lambda: withdrawn(postgres, image_id, "b"))
     assert isinstance(second.result(), LastLocation)
     assert [at.store for at in image_of(postgres, image_id).locations] == ["b"]
@@ -50,7 +51,7 @@ def test_without_the_lock_the_image_is_enough(postgres: Catalog, beside: Beside)
     image_id, _ = imported(postgres, ("a", "b"))
 
     def take(connection: Connection, store: str) -> Withdrawn:
-        return withdraw(connection, postgres.database, image_id, store, held=None, due_in=900.0, grace=60.0)
+        return Locations(connection, postgres.database, grace=60.0).withdraw(image_id, store, held=None, due_in=900.0)
 
     def take_alone(store: str) -> Withdrawn:
         with postgres.database.begin() as connection:
@@ -61,6 +62,45 @@ def test_without_the_lock_the_image_is_enough(postgres: Catalog, beside: Beside)
         second = beside(lambda: take_alone("b"))
     with pytest.raises(LastLocation):
         second.result()
+
+
+def adopted(catalog: Catalog, image_id: str, store: str) -> bool:
+    """Whether an object that lies there could be added to the image."""
+    try:
+        with catalog.unheld(image_id) as tx:
+            tx.images.get_to_change(image_id)
+            tx.locations.adopt(image_id, NewLocation(Location(store, "k", f"file:///{store}/k"), 7, ours=True))
+    except Conflict:
+        return False
+    return True
+
+
+def test_one_object_for_two_images(catalog: Catalog) -> None:
+    """Given an object that two images want at once, then it is one's, and the other is told so."""
+    for n in range(8):
+        images = [imported(catalog, ("a",))[0] for _ in range(2)]
+        got = at_once(*(partial(adopted, catalog, image_id, f"s{n}") for image_id in images))
+        assert sorted(map(bool, got)) == [False, True]
+        assert sorted(len(image_of(catalog, image_id).locations) for image_id in images) == [1, 2]
+
+
+def test_a_place_is_added_while_a_copy_is_asked_for(catalog: Catalog) -> None:
+    """Given a copy and a PATCH at once, then either the PATCH came first, or it met the copy."""
+    for n in range(8):
+        image_id, _ = imported(catalog, ("a",))
+        copy = replace(new_task(image_id, ("c",)), begins_from="active")
+
+        def add(image_id: str = image_id, store: str = f"s{n}") -> object:
+            try:
+                return adopted(catalog, image_id, store)
+            except LockHeld as held:
+                return held
+
+        acts: list[Callable[[], object]] = [add, partial(catalog.request_import, copy)]
+        added, _asked = at_once(*acts)
+        assert isinstance(added, bool | LockHeld)
+        assert image_of(catalog, image_id).import_task == copy.id
+        assert len(image_of(catalog, image_id).locations) == (2 if added is True else 1)
 
 
 def test_a_copy_is_asked_for(catalog: Catalog) -> None:

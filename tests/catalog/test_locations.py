@@ -10,6 +10,7 @@ from catalog import tables as t
 from catalog.catalog import Catalog
 from catalog.errors import Conflict, LastLocation, LockHeld, NotFound, RuleBroken
 from catalog.images import Location
+from catalog.locations import NewLocation
 from catalog.objects import Garbage
 from tests.catalog.rows import entered, image_of, imported, importing, new_task, stored
 from tests.catalog.test_tasks import pass_by
@@ -69,6 +70,16 @@ class TestTakingAway:
         assert (taken.due, stores_of(catalog, image_id)) == (None, ["a"])
         assert catalog.put_back(taken)
         assert stores_of(catalog, image_id) == ["w", "a"]
+
+    def test_of_two_images_of_one_url(self, catalog: Catalog) -> None:
+        """Given two images of what somebody else publishes, when one is taken from there, then the other stays."""
+        images = [imported(catalog, ("a",))[0] for _ in range(2)]
+        with catalog.begin() as tx:
+            for image_id in images:
+                elsewhere = {"image_id": image_id, "store": "w", "object_key": "http://h/x", "url": "http://h/x"}
+                tx.connection.execute(t.locations.insert().values(**elsewhere, created_at=1))
+        catalog.withdraw(images[0], "w", due_in=None)
+        assert [stores_of(catalog, image_id) for image_id in images] == [["a"], ["w", "a"]]
 
     @pytest.mark.parametrize("status", ["queued", "importing", "deactivated"])
     def test_only_from_an_active_image(self, catalog: Catalog, status: str) -> None:
@@ -134,6 +145,83 @@ def copied_anew(catalog: Catalog, image_id: str) -> None:
     with catalog.fenced(claim) as tx:
         tx.add_location("a", keys["a"], "file:///anew")
         tx.succeed("Copied.", keep_for=60)
+
+
+class TestAdopting:
+    """`Locations.adopt` and `describe`: what somebody else has put somewhere, as the asking side adds it."""
+
+    def add(self, catalog: Catalog, image_id: str, *new: NewLocation) -> None:
+        """Add them to the image, one after the other."""
+        with catalog.unheld(image_id) as tx:
+            tx.images.get_to_change(image_id)
+            for one in new:
+                tx.locations.adopt(image_id, one)
+
+    def test_an_object_that_is_ours(self, catalog: Catalog) -> None:
+        """Given an object in a store of ours, then it is on record, and in the list after all others."""
+        image_id, _ = imported(catalog, ("b",))
+        at = Location("a", "k", "file:///k", '{"x":1}')
+        self.add(catalog, image_id, NewLocation(at, 7, ours=True))
+        assert image_of(catalog, image_id).locations[1] == at
+        assert objects(catalog) == {"a": "located", "b": "located"}
+
+    @pytest.mark.parametrize(
+        ("second", "why"),
+        [
+            (NewLocation(Location("a", "k", "file:///k"), 7, ours=True), "is in store a already"),
+            (NewLocation(Location("a", "other", "file:///other"), 7, ours=True), "is in store a already"),
+        ],
+    )
+    def test_one_in_each_store(self, catalog: Catalog, second: NewLocation, why: str) -> None:
+        image_id, _ = imported(catalog, ("b",))
+        first = NewLocation(Location("a", "k", "file:///k"), 7, ours=True)
+        with pytest.raises(Conflict, match=why):
+            self.add(catalog, image_id, first, second)
+        assert (stores_of(catalog, image_id), objects(catalog)) == (["b"], {"b": "located"})
+
+    @pytest.mark.parametrize("state", ["located", "garbage"])
+    def test_an_object_that_is_known(self, catalog: Catalog, state: str) -> None:
+        """Given an object of another image, or what is left of one, then it is never a second one's."""
+        other, _ = imported(catalog, ("a", "c"))
+        key = image_of(catalog, other).locations[0].object_key
+        if state == "garbage":
+            catalog.withdraw(other, "a", due_in=HANDS_OFF)
+        image_id, _ = imported(catalog, ("b",))
+        with pytest.raises(Conflict, match="belongs to an image already"):
+            self.add(catalog, image_id, NewLocation(Location("a", key, "file:///a"), 7, ours=True))
+        assert stores_of(catalog, image_id) == ["b"]
+
+    def test_several_places_that_others_fill(self, catalog: Catalog) -> None:
+        """Given URLs in one store, then each is a location of its own, taken away by its key, and kept by nobody."""
+        image_id, _ = imported(catalog, ("a",))
+        places = [Location("w", url, url) for url in ("http://h/2", "http://h/1")]
+        self.add(catalog, image_id, *(NewLocation(at, 7, ours=False) for at in places))
+        assert image_of(catalog, image_id).locations[1:] == tuple(places)
+        with catalog.unheld(image_id) as tx:
+            taken = tx.locations.withdraw(image_id, "w", "http://h/1", held=None, due_in=None)
+            with pytest.raises(NotFound):
+                tx.locations.withdraw(image_id, "w", "http://h/1", held=None, due_in=None)
+        assert (taken.location, image_of(catalog, image_id).locations[1:]) == (places[1], (places[0],))
+        assert objects(catalog) == {"a": "located"}
+
+    def test_what_is_said_of_one_is_said_of_no_other(self, catalog: Catalog) -> None:
+        """Given two images of one URL, when one's is described, then so it is, also after it was put back."""
+        images, at = [imported(catalog, ("a",))[0] for _ in range(2)], Location("w", "http://h/x", "http://h/x")
+        for image_id in images:
+            self.add(catalog, image_id, NewLocation(at, 7, ours=False))
+        with catalog.unheld(images[0]) as tx:
+            tx.locations.describe(images[0], at, '{"x":1}')
+        assert [image_of(catalog, image_id).locations[1].metadata for image_id in images] == ['{"x":1}', None]
+        assert catalog.put_back(catalog.withdraw(images[0], "w", due_in=None))
+        assert {place.metadata for place in image_of(catalog, images[0]).locations} == {'{"x":1}', None}
+
+    def test_not_while_a_task_holds_the_image(self, catalog: Catalog) -> None:
+        image_id, _ = imported(catalog, ("a",))
+        task_id = copying(catalog, image_id, "c")
+        with pytest.raises(LockHeld, match=task_id), catalog.unheld(image_id):
+            raise AssertionError("nothing may be done here")
+        with pytest.raises(NotFound), catalog.unheld("no such"):
+            raise AssertionError("nothing may be done here")
 
 
 class TestPuttingBack:

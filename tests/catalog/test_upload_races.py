@@ -14,6 +14,7 @@ from catalog.tasks import NewTask
 from catalog.uploads import Upload
 from tests.catalog.at_once import Beside, at_once
 from tests.catalog.rows import entered, image_of, new_image
+from tests.catalog.test_replaced_uploads import BLAMED, tried
 from tests.catalog.test_tasks import pass_by
 from tests.catalog.test_uploads import KEPT, LEASE, SIZE, begun, shown, staged, state, what_is_staged, wish
 
@@ -89,6 +90,21 @@ def test_an_import_and_the_cleaner(catalog: Catalog) -> None:
             tasks = len(tx.tasks.of_image(image_id))
         seen = (image_of(catalog, image_id).status, state(catalog, upload), tasks)
         assert (ends[0], *seen) in (("done", "importing", "stored", 1), ("conflict", "queued", "garbage", 0))
+
+
+def test_one_of_many_replaces(catalog: Catalog) -> None:
+    """Given many that would replace what an import has found to be wrong, or import it again, then one does so."""
+    for _ in range(5):
+        image_id = new_image(catalog)
+        wrong = staged(catalog, image_id)
+        tried(catalog, image_id, wrong, BLAMED[0])
+        replacing = partial(said, partial(begun, catalog, image_id, blamed=BLAMED))
+        trying = partial(said, partial(catalog.request_import, wish(image_id, wrong)))
+        ends = at_once(*[replacing] * 4, trying)
+        assert Counter(ends) == {"done": 1, "conflict": 4}
+        imported = ends[-1] == "done"
+        assert image_of(catalog, image_id).status == ("importing" if imported else "uploading")
+        assert state(catalog, wrong) == ("stored" if imported else "garbage")
 
 
 def test_all_of_them_at_once(catalog: Catalog) -> None:

@@ -93,6 +93,51 @@ def test_import_and_watch(service: FakeService) -> None:
     assert result.stderr == "The import failed: It broke.\n"
 
 
+NAMED = {
+    "show": ["show", "debian"],
+    "watch": ["watch", "debian"],
+    "tasks": ["tasks", "debian"],
+    "cancel": ["cancel", "debian"],
+    "delete": ["delete", "debian"],
+    "download": ["download", "debian", "-"],
+    "copy": ["copy", "debian", "--store", "b"],
+    "import": ["import", "http://x/y", "--image", "debian"],
+}
+
+
+@pytest.mark.parametrize("words", NAMED.values(), ids=NAMED)
+def test_an_image_by_its_name(service: FakeService, words: list[str]) -> None:
+    """Given the name of one image, then every command takes it for the id."""
+    service.answers["GET /v2/images"] = answer(200, {"images": [IMAGE]})
+    service.answers[f"GET {AT}/tasks"] = answer(200, {"tasks": []})
+    assert run(service, *words).exit_code == 0
+    looked, *then = [what for what, _ in service.asked]
+    assert looked.startswith("GET /v2/images?")
+    assert "name=eq%3Adebian" in looked
+    assert then
+    assert all(AT in what for what in then)
+
+
+@pytest.mark.parametrize("words", NAMED.values(), ids=NAMED)
+def test_a_name_of_several_images(service: FakeService, words: list[str]) -> None:
+    """Given a name that two images have, then nothing is done, and their ids are said."""
+    other = "22222222-2222-2222-2222-222222222222"
+    service.answers["GET /v2/images"] = answer(200, {"images": [IMAGE, IMAGE | {"id": other}]})
+    result = run(service, *words)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"tranship: several images have the name debian; say which by its id: {ID}, {other}\n"
+    assert len(service.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "said"), [("nobody", 1, "has no image of the name or id nobody"), ("", 2, "its id or its name")]
+)
+def test_a_name_of_no_image(service: FakeService, name: str, status: int, said: str) -> None:
+    service.answers["GET /v2/images"] = answer(200, {"images": []})
+    result = run(service, "delete", name)
+    assert (result.exit_code, said in result.stderr) == (status, True)
+
+
 def test_show(service: FakeService) -> None:
     """Given an image, then it is shown with what matters first, and without links; as JSON it is what was answered."""
     lines = run(service, "show", ID).stdout.splitlines()

@@ -17,7 +17,7 @@ from cli.demo import play
 from cli.demo.disk import MIB, SECTOR, make_disk, sample_files
 from cli.demo.source import serving
 from cli.errors import ClientError
-from tests.cli.fakes import answer, failed, fake_service
+from tests.cli.fakes import AT, ID, answer, failed, fake_service
 from tests.conftest import installed
 from tests.servers.places import find_program
 
@@ -163,9 +163,9 @@ def test_what_is_shown_is_what_is_run(capsys: pytest.CaptureFixture[str], monkey
         play._type(show.console(), "list", "--name", "a b$[red]")
         assert service.asked == [("GET /v2/images?limit=26&name=a+b%24%5Bred%5D", None)]
         assert capsys.readouterr().out.splitlines()[0] == "$ tranship list --name 'a b$[red]'"
-        service.answers["GET /v2/images/i/import"] = answer(200, failed("It broke.", []))
+        service.answers[f"GET {AT}/import"] = answer(200, failed("It broke.", []))
         with pytest.raises(play._Ended) as ended:
-            play._type(show.console(), "watch", "i")
+            play._type(show.console(), "watch", ID)
     assert ended.value.status == 1
 
 

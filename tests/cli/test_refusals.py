@@ -32,6 +32,24 @@ def test_refused(tmp_path: Path, words: list[str], options: dict[str, str], said
     assert said in line
 
 
+def test_ctrl_c_before_there_is_a_command() -> None:
+    """Given Ctrl-C while the program is still being read, then it ends with a word, and without a trace."""
+    program = """if True:
+        import sys
+        class Impatient:
+            def find_spec(self, name, *_):
+                if name == "click":
+                    raise KeyboardInterrupt
+        sys.meta_path.insert(0, Impatient())
+        from cli.__main__ import main
+        main()
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "tranship: interrupted\n")
+
+
 def test_db_init_twice(tmp_path: Path) -> None:
     """Given no database, then `db init` makes it and says so, again does nothing and says so, and `db check` agrees."""
     data = {"OS_TRANSHIP__DATA": str(tmp_path / "data")}

@@ -4,7 +4,8 @@ import hashlib
 import os
 import signal
 import socket
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,7 @@ from cli.importing import Targets, Wanted, start
 from cli.origins import Remote
 from cli.show import console
 from cli.watch import Snapshot
-from tests.cli.programs import LOOPBACK_SOURCES, gone, serving, tranship
+from tests.cli.programs import LOOPBACK_SOURCES, Serving, gone, serving, tranship
 from tests.servers.process import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -31,6 +32,24 @@ def allowing(uri: str) -> str:
 
 def progress(client: Client, image_id: str) -> Snapshot:
     return Snapshot.of(client.progress(image_id))
+
+
+@contextmanager
+def uploading(service: Serving, data: Path) -> Iterator[str]:
+    """An image whose data is on its way, from a client that falls silent; its id."""
+    formats = {"name": "half", "disk_format": "raw", "container_format": "bare"}
+    image_id = str(Client(service.url).create_image(formats)["id"])
+    host, port = service.url.removeprefix("http://").split(":")
+    head = f"PUT /v2/images/{image_id}/file HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
+    with closing(socket.create_connection((host, int(port)))) as line:
+        line.sendall(f"{head}Content-Length: {2 * len(DATA)}\r\n\r\n".encode() + DATA)
+        assert wait_until(lambda: left_of(image_id, data) != [], 20)
+        yield image_id
+
+
+def left_of(image_id: str, data: Path) -> list[Path]:
+    """Every file of an image in the stores, finished or not."""
+    return list((data / "stores").rglob(f"*{image_id}*"))
 
 
 @pytest.fixture
@@ -100,12 +119,17 @@ def test_all_state_is_under_its_directory(tmp_path: Path) -> None:
 
 
 def test_images_survive(tmp_path: Path) -> None:
-    """Given a service that was stopped, when it starts again on its directory, then its images are there."""
+    """Given a service that was stopped, when it starts again on its directory, then its images are there, and one whose
+    data was on its way takes data again.
+    """
     with serving(tmp_path) as service:
         image_id = Client(service.url).create_image({"name": "kept"})["id"]
-        service.end()
+        with uploading(service, tmp_path) as uploaded:
+            assert service.end()[0] == 0
+            assert left_of(uploaded, tmp_path) == []
     with serving(tmp_path) as service:
         assert Client(service.url).image(image_id)["name"] == "kept"
+        assert Client(service.url).image(uploaded)["status"] == "queued"
 
 
 def test_a_stop_in_mid_import_is_a_hand_back(tmp_path: Path, image: Path) -> None:
@@ -145,8 +169,11 @@ def test_a_client_that_reads_slowly_does_not_hold_it(tmp_path: Path, image: Path
 
 
 def test_a_child_that_dies_is_replaced(tmp_path: Path) -> None:
-    """Given that the process that does the work is killed, then another takes over, and says nothing on stdout."""
-    with serving(tmp_path) as service:
+    """Given that the process that does the work is killed, then another takes over, and says nothing on stdout; what
+    was half uploaded is given up.
+    """
+    quick = "[tranship]\nstall_timeout = 1\nsweep_interval = 0.2\n"
+    with serving(tmp_path, configuration=quick) as service, uploading(service, tmp_path) as uploaded:
         service.child().kill()
 
         def answers() -> bool:
@@ -156,6 +183,8 @@ def test_a_child_that_dies_is_replaced(tmp_path: Path) -> None:
                 return False
 
         assert wait_until(answers, 20)
+        assert wait_until(lambda: Client(service.url).image(uploaded)["status"] == "queued", 20)
+        assert wait_until(lambda: left_of(uploaded, tmp_path) == [], 20)
         service.end()
         assert service.process.stdout is not None
         assert service.process.stdout.read() == ""

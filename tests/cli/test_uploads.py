@@ -9,6 +9,7 @@ import pytest
 
 from cli.errors import Refused
 from cli.origins import Data, Local, Remote, Uploaded, origin
+from flows.staging import BLAMED
 from tests.cli.fakes import AT, ID, IMAGE, FakeService, answer, failed, refusal, run, store
 
 CONTENT = os.urandom(3 << 20)
@@ -181,6 +182,35 @@ def test_a_failed_import_may_keep_the_upload(service: FakeService, disk: Path, s
     result = run(service, "import", str(disk), "--watch")
     assert result.exit_code == 1
     assert ("The upload is kept. To import it: " in result.stderr) is kept
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (
+            "checksum_mismatch",
+            f"To compare it with another checksum: tranship import --image {ID} --checksum SUM; to upload another file"
+            f" in its place: tranship import FILE --image {ID} --checksum SUM; to throw it away: tranship delete {ID}",
+        ),
+        *(
+            (
+                code,
+                f"To upload another file in its place: tranship import FILE --image {ID}; to import it as it is:"
+                f" tranship import --image {ID}; to throw it away: tranship delete {ID}",
+            )
+            for code in BLAMED
+            if code != "checksum_mismatch"
+        ),
+        ("store_full", f"To import it: tranship import --image {ID}; to throw it away: tranship delete {ID}"),
+    ],
+)
+def test_what_helps_depends_on_what_failed(service: FakeService, disk: Path, code: str, said: str) -> None:
+    """Given bytes that are to blame, then it is said how to upload others; nobody is told to do without a checksum."""
+    failure = failed("It broke.", [store("a", "undone")]) | {"error_code": code}
+    service.answers[f"GET {AT}/import"] = answer(200, failure)
+    service.answers[f"GET {AT}"] = answer(200, IMAGE | {"status": "uploading"})
+    result = run(service, "import", str(disk), "--watch")
+    assert result.stderr.splitlines()[-1] == f"The upload is kept. {said}"
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,30 @@ def test_the_file_of_the_configuration(tmp_path: Path) -> None:
     assert knows(tmp_path / "users", "ann")
 
 
+def test_a_role_that_means_nothing(tmp_path: Path) -> None:
+    """Given roles that no rule mentions, then the user is added, with a warning that names them; those that imply
+    others, and those of the operator's own rules and properties, are none of these.
+    """
+    (tmp_path / "policy.yaml").write_text('"delete_image": "role:Janitor and not role:%(name)s"\n')
+    rights = "create = admin\nread = @\nupdate = biller\ndelete = !\n"
+    (tmp_path / "protections.conf").write_text(f"[^x_]\n{rights}")
+    config = tmp_path / "test.conf"
+    config.write_text("[DEFAULT]\nproperty_protection_file = protections.conf\n")
+    path = tmp_path / "users"
+    roles = "admin manager Member reader service janitor biller auditr mebmer".split()
+
+    done = add(path, "ann", "--config-file", str(config), *(word for role in roles for word in ("--role", role)))
+
+    assert done.exit_code == 0
+    assert done.stderr == (
+        "warning: no rule mentions auditr or mebmer; there are: "
+        "admin, biller, janitor, manager, member, reader, service\n"
+    )
+    assert knows(path, "ann")
+    assert "janitor" in add(path, "bob", "--role", "janitor").stderr
+    assert not add(path, "eve", "--role", "member").stderr
+
+
 @pytest.mark.parametrize(
     ("words", "password", "said"),
     [
@@ -134,6 +158,7 @@ def test_a_service_with_users(tmp_path: Path) -> None:
             "line 2",
         ),
         ("[tranship]\nauth_strategy = keystone\n", "[keystone_authtoken] auth_type"),
+        ("[DEFAULT]\nuse_keystone_limits = true\n", "[oslo_limit] endpoint_id must be set"),
         ("[tranship]\nauth_strategy = ldap\n", "auth_strategy"),
         ("[tranship]\ntrusted_proxies = 10.0.0.1/99\n", "10.0.0.1/99"),
         ("[oslo_middleware]\nenable_proxy_headers_parsing = true\n", "[tranship] trusted_proxies"),
@@ -154,13 +179,22 @@ def test_what_cannot_tell_who_asks_does_not_start(tmp_path: Path, configuration:
     assert "secret" not in last
 
 
-def test_keystone_without_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("package", "module", "option"),
+    [
+        ("keystonemiddleware", "api.keystone", "[tranship]\nauth_strategy = keystone\n"),
+        ("keystoneauth1", "api.keystone_limits", "[DEFAULT]\nuse_keystone_limits = true\n"),
+    ],
+)
+def test_keystone_without_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, module: str, option: str
+) -> None:
     """Given an installation without the extra, then the refusal says how to install it."""
-    for name in [name for name in sys.modules if name == "api.keystone" or name.startswith("keystonemiddleware")]:
+    for name in [name for name in sys.modules if name == module or name.startswith(package)]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "keystonemiddleware", None)
+    monkeypatch.setitem(sys.modules, package, None)
     config = tmp_path / "test.conf"
-    config.write_text("[tranship]\nauth_strategy = keystone\n")
+    config.write_text(option)
 
     done = CliRunner().invoke(cli, ["serve", "--config-file", str(config), "--data", str(tmp_path), "--port", "0"])
 

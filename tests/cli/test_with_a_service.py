@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 from click.testing import CliRunner, Result
 
 from cli.client import Client
@@ -54,6 +56,12 @@ def imported(result: Result) -> str:
     assert result.exit_code == 0, result.stderr
     (line,) = (line for line in result.stdout.splitlines() if line.startswith("image "))
     return line.removeprefix("image ")
+
+
+def offered(result: Result, what: str) -> list[str]:
+    """The words of the command that is said to do `what` with an upload that is kept."""
+    (said,) = (line for line in result.stderr.splitlines() if line.startswith("The upload is kept."))
+    return said.partition(f"o {what}: tranship ")[2].partition(";")[0].split()
 
 
 def kept(served: Serving) -> dict[str, set[str]]:
@@ -136,12 +144,28 @@ def test_a_file_that_is_too_large(served: Serving, client: Client, tmp_path: Pat
 
 
 def test_an_import_that_fails_can_be_asked_for_again(served: Serving, client: Client, disk: Path) -> None:
-    """Given an upload whose import fails, then it is said what to type; that imports it without another upload."""
+    """Given an upload that has not the checksum, then it is said what to type; that compares it with another, without
+    another upload.
+    """
     result = run(served, "import", str(disk), "--checksum", f"md5:{'0' * 32}", "--watch")
     assert result.exit_code == 1
     assert "The import failed: " in result.stderr
-    (said,) = (line for line in result.stderr.splitlines() if line.startswith("The upload is kept."))
-    again = said.partition("tranship ")[2].partition(";")[0].split()
+    again = offered(result, "compare it with another checksum")
+    right = [f"md5:{hashlib.md5(CONTENT).hexdigest()}" if word == "SUM" else word for word in again]
+    image_id = imported(run(served, *right, "--watch"))
+    assert client.image(image_id)["os_hash_value"] == hashlib.sha512(CONTENT).hexdigest()
+    assert wait_until(lambda: "staging" not in in_stores(served, image_id), 10)
+
+
+def test_an_upload_that_is_wrong_can_be_replaced(served: Serving, client: Client, disk: Path, tmp_path: Path) -> None:
+    """Given an upload that has not the checksum, then it is said what to type; that uploads the right file instead."""
+    checksum = f"md5:{hashlib.md5(CONTENT).hexdigest()}"
+    wrong = tmp_path / "wrong.raw"
+    wrong.write_bytes(CONTENT[:-1])
+    result = run(served, "import", str(wrong), "--checksum", checksum, "--watch")
+    assert result.exit_code == 1
+    words = {"FILE": str(disk), "SUM": checksum}
+    again = [words.get(word, word) for word in offered(result, "upload another file in its place")]
     image_id = imported(run(served, *again, "--watch"))
     assert client.image(image_id)["os_hash_value"] == hashlib.sha512(CONTENT).hexdigest()
     assert wait_until(lambda: "staging" not in in_stores(served, image_id), 10)
@@ -171,3 +195,11 @@ def test_an_upload_that_is_interrupted(served: Serving, client: Client, number: 
     assert (b"interrupted; nothing of the upload is kept" in err) is (number == signal.SIGINT)
     assert list(client.images(9, name="half")) == []
     assert wait_until(lambda: in_stores(served, half) == "", 20)
+
+
+def test_a_question_as_long_as_glance_takes_one(served: Serving) -> None:
+    """Given a list asked for by two hundred ids, then they arrive: Glance takes lines of 8 KiB."""
+    ids = ",".join(str(uuid.uuid4()) for _ in range(200))
+    answer = requests.get(f"{served.url}/v2/images?id=in:{ids}", timeout=30)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["images"] == []

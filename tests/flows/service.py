@@ -17,7 +17,8 @@ from catalog.tasks import TaskRecord
 from flows.dispatch import Dispatcher
 from flows.flow import ImportRequest
 from flows.guard import guard_web_stores
-from flows.options import STAGING_STORE
+from flows.limits import LimitSource
+from flows.options import STAGING_STORE, Limits
 from flows.policy import UriPolicy
 from flows.runtime import Runtime
 from flows.staging import Staging, stage
@@ -162,11 +163,13 @@ def eager_service(
     weights: Mapping[str, int] | None = None,
     redis_client: RedisClient | None = None,
     web: bool = False,
+    limits: LimitSource = Limits(),  # noqa: B008 - it is frozen
     **own: Any,
 ) -> Iterator[Service]:
     """A service over memory stores, with a source that serves `/image`; `own` are arguments of `load`.
 
     With a `redis_client`, leases are kept there. With `web`, there is also a store `web` that reads from any server.
+    `limits` is who says what projects may have, to API and worker alike.
     """
     data.mkdir(parents=True, exist_ok=True)
     with serving() as origin:
@@ -184,7 +187,8 @@ def eager_service(
         staged = MemoryStore(STAGING_STORE)
         faulty[STAGING_STORE] = FaultyStore(staged)
         staging = Staging(faulty[STAGING_STORE], None)
-        runtime = replace(Runtime.build(chosen, redis_client=redis_client), stores=registry, staging=staging)
+        wired = Runtime.build(chosen, redis_client=redis_client)
+        runtime = replace(wired, stores=registry, staging=staging, limits=limits)
         runtime.catalog.database.create()
         yield Service(runtime, eager(runtime, chosen), memory, faulty, staged, origin)
         runtime.close()

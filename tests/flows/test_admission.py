@@ -105,6 +105,18 @@ def test_stores_of_a_request(asked: Asked) -> None:
     assert type(refusal.value) is asked.error
 
 
+def test_each_place_counts_for_the_quota() -> None:
+    """Given an image that is published at two URLs of one store, then these are two of its places."""
+    request, holding = ImportRequest("any", stores=("cheap",)), ("mirror", "mirror")
+
+    def chosen(quota: int) -> tuple[str, ...]:
+        return choose_stores(request, ids=IDS, writable=WRITABLE, default="cheap", quota=quota, holding=holding)
+
+    assert chosen(3) == ("cheap",)
+    with pytest.raises(LocationQuota, match="it would be in 3"):
+        chosen(2)
+
+
 def test_a_negative_quota_is_none() -> None:
     """Given no quota, then every store may be asked for."""
     request = ImportRequest("any", all_stores=True)

@@ -3,10 +3,8 @@
 import contextlib
 import socket
 import ssl
-import subprocess
 import threading
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +14,7 @@ from pipeline.errors import (
     SourceUnreachable,
 )
 from pipeline.sources import HttpOptions, HttpSource
+from tests.certificates import Authority
 from tests.pipeline.fetching import BODY, QUICK, Open, failing, fetch
 from tests.pipeline.origin import ETAG, Exchange, Origin, cut, moved, ranged, serving, whole
 
@@ -173,24 +172,12 @@ def test_a_proxy_is_not_asked_for_what_the_guard_refuses(monkeypatch: pytest.Mon
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-made authority that is its own server, `mirror.example`: key and certificate in one file."""
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=mirror.example"
-        " -addext subjectAltName=DNS:mirror.example -keyout key.pem -out cert.pem".split(),
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
-    both = folder / "both.pem"
-    both.write_text((folder / "key.pem").read_text() + (folder / "cert.pem").read_text())
-    return both
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls"))
 
 
-def _tls(certificate: Path, names: list[str]) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+def _tls(authority: Authority, names: list[str]) -> ssl.SSLContext:
+    context = authority.context("mirror.example")
 
     def note(_: ssl.SSLObject, name: str, __: ssl.SSLContext) -> None:
         names.append(name)
@@ -200,30 +187,32 @@ def _tls(certificate: Path, names: list[str]) -> ssl.SSLContext:
 
 
 def test_tls_goes_to_the_checked_address_under_the_original_name(
-    monkeypatch: pytest.MonkeyPatch, certificate: Path
+    monkeypatch: pytest.MonkeyPatch, authority: Authority
 ) -> None:
     _resolving(monkeypatch, "127.0.0.1")
     names: list[str] = []
-    trusting = replace(QUICK, ca_file=str(certificate))
-    with serving(cut(BODY, 1_500_000, **ETAG), ranged(BODY, **ETAG), tls=_tls(certificate, names)) as origin:
+    trusting = replace(QUICK, ca_file=str(authority.file))
+    with serving(cut(BODY, 1_500_000, **ETAG), ranged(BODY, **ETAG), tls=_tls(authority, names)) as origin:
         assert fetch(origin.url(host="mirror.example", scheme="https"), trusting) == BODY
     assert names == ["mirror.example", "mirror.example"]
 
 
 @pytest.mark.parametrize(("host", "trusted"), [("mirror.example", False), ("other.example", True)])
 def test_a_certificate_that_does_not_prove_the_name_is_refused(
-    monkeypatch: pytest.MonkeyPatch, certificate: Path, host: str, trusted: bool
+    monkeypatch: pytest.MonkeyPatch, authority: Authority, host: str, trusted: bool
 ) -> None:
     _resolving(monkeypatch, "127.0.0.1")
-    options = replace(QUICK, ca_file=str(certificate) if trusted else None)
-    with serving(whole(b"x"), tls=_tls(certificate, [])) as origin:
+    options = replace(QUICK, ca_file=str(authority.file) if trusted else None)
+    with serving(whole(b"x"), tls=_tls(authority, [])) as origin:
         _, error = failing(origin.url(host=host, scheme="https"), options)
     assert isinstance(error, SourceUnreachable)
     assert "has no valid certificate" in str(error)
     assert origin.requests == []
 
 
-def test_an_interrupt_frees_a_reader_that_waits_behind_tls(monkeypatch: pytest.MonkeyPatch, certificate: Path) -> None:
+def test_an_interrupt_frees_a_reader_that_waits_behind_tls(
+    monkeypatch: pytest.MonkeyPatch, authority: Authority
+) -> None:
     _resolving(monkeypatch, "127.0.0.1")
 
     def silent(exchange: Exchange) -> None:
@@ -231,8 +220,8 @@ def test_an_interrupt_frees_a_reader_that_waits_behind_tls(monkeypatch: pytest.M
         exchange.send(BODY[: 1 << 20])
         exchange.silence()
 
-    options = HttpOptions(ca_file=str(certificate), idle_timeout=60)
-    with serving(silent, tls=_tls(certificate, [])) as origin:
+    options = HttpOptions(ca_file=str(authority.file), idle_timeout=60)
+    with serving(silent, tls=_tls(authority, [])) as origin:
         source = HttpSource(origin.url(host="mirror.example", scheme="https"), Open(), options)
         with source.open() as chunks:
             next(chunks)
@@ -243,8 +232,8 @@ def test_an_interrupt_frees_a_reader_that_waits_behind_tls(monkeypatch: pytest.M
             timer.join()
 
 
-def test_tls_goes_through_a_proxy_that_only_connects(monkeypatch: pytest.MonkeyPatch, certificate: Path) -> None:
-    with serving(whole(BODY), tls=_tls(certificate, [])) as origin:
+def test_tls_goes_through_a_proxy_that_only_connects(monkeypatch: pytest.MonkeyPatch, authority: Authority) -> None:
+    with serving(whole(BODY), tls=_tls(authority, [])) as origin:
 
         def tunnel(exchange: Exchange) -> None:
             with socket.create_connection(("127.0.0.1", origin.port)) as far:
@@ -257,7 +246,7 @@ def test_tls_goes_through_a_proxy_that_only_connects(monkeypatch: pytest.MonkeyP
         with serving(tunnel) as proxy:
             monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
             monkeypatch.delenv("no_proxy", raising=False)
-            options = replace(QUICK, ca_file=str(certificate), use_env_proxies=True)
+            options = replace(QUICK, ca_file=str(authority.file), use_env_proxies=True)
             # The name leads nowhere here: it is the proxy that resolves it.
             assert fetch(f"https://mirror.example:{origin.port}/x", options) == BODY
         assert proxy.requests[0].target == f"mirror.example:{origin.port}"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.errors import NothingStored
+from pipeline.errors import Interrupted, NothingStored
 from pipeline.tee import QueuedWriter, Tee
 from stores.base import Bytes, StoredObject, Writer
 from stores.errors import ObjectNotFound, StoreError, StoreFull, StoreUnavailable
@@ -155,8 +155,8 @@ def test_stores_that_did_not_open_end_it_when_all_must_succeed_or_none_is_left()
 # Writers in threads
 
 
-def queued(store: FaultyStore, depth: int = 8, idle_timeout: float = 20) -> QueuedWriter:
-    return QueuedWriter(lambda: store.create(KEY), store.id, depth, idle_timeout)
+def queued(store: FaultyStore, depth: int = 8, idle_timeout: float = 20, commit_timeout: float = 20) -> QueuedWriter:
+    return QueuedWriter(lambda: store.create(KEY), store.id, depth, idle_timeout, commit_timeout)
 
 
 def threads() -> list[str]:
@@ -226,8 +226,7 @@ def test_a_failed_commit_can_be_aborted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stuck", "seen"),
-    [("create", "write"), ("create", "commit"), ("write", "write"), ("write", "commit"), ("commit", "commit")],
+    ("stuck", "seen"), [("create", "write"), ("create", "commit"), ("write", "write"), ("write", "commit")]
 )
 def test_a_store_that_takes_nothing_fails_at_the_idle_timeout(stuck: Operation, seen: str) -> None:
     entered, proceed = threading.Event(), threading.Event()
@@ -244,12 +243,55 @@ def test_a_store_that_takes_nothing_fails_at_the_idle_timeout(stuck: Operation, 
         push()
     proceed.set()
     writer.abort()
-    assert kept(made) == ({"b": b"x"} if stuck == "commit" else {}), "a commit under way cannot be taken back here"
+    assert kept(made) == {}
     assert threads() == []
 
 
+def test_a_store_that_does_not_complete_fails_at_the_commit_timeout() -> None:
+    entered, proceed = threading.Event(), threading.Event()
+    made = stores({"commit": waits(entered, proceed)})
+    writer = queued(made["b"], commit_timeout=0.2)
+    writer.write(b"x")
+    with pytest.raises(StoreUnavailable, match=r"store b: did not complete the object in 0\.2 seconds"):
+        writer.commit()
+    proceed.set()
+    writer.abort()
+    assert kept(made) == {"b": b"x"}, "a commit under way cannot be taken back here"
+    assert threads() == []
+
+
+@pytest.mark.parametrize("stuck", ["create", "write", "commit"])
+def test_who_waits_for_a_store_can_be_interrupted(stuck: Operation) -> None:
+    """Given a store that keeps somebody waiting, when all writers are interrupted, then nobody waits any more."""
+    entered, proceed = threading.Event(), threading.Event()
+    made = stores({stuck: waits(entered, proceed)})
+    tee = Tee({"b": queued(made["b"]), "a": made["a"].create(KEY)}, must_all=False)
+
+    def interrupt() -> None:
+        assert entered.wait(10)
+        tee.interrupt()
+
+    threading.Thread(target=interrupt).start()
+    tee.write(b"x")
+    with pytest.raises(Interrupted):
+        tee.commit()
+    proceed.set()
+    tee.abort()
+    assert "a" not in kept(made)
+    assert threads() == []
+
+
+def test_whose_turn_it_is_to_commit_is_told() -> None:
+    told: list[str] = []
+    tee = Tee(sessions(stores()), must_all=True, committing=told.append)
+    tee.write(b"x")
+    assert told == []
+    tee.commit()
+    assert told == ["a", "b", "c"]
+
+
 class LongCommit(Writer):
-    """A session whose commit takes four times the patience of its writer, with bytes moving all the while, or not."""
+    """A session whose commit takes four times 0.2 seconds, with bytes moving all the while, or not."""
 
     def __init__(self, moves: bool) -> None:
         self._moves = moves
@@ -271,14 +313,21 @@ class LongCommit(Writer):
 
 
 def test_a_call_that_takes_long_is_waited_for_while_bytes_move() -> None:
-    writer = QueuedWriter(lambda: LongCommit(moves=True), "b", idle_timeout=0.2)
+    writer = QueuedWriter(lambda: LongCommit(moves=True), "b", idle_timeout=0.2, commit_timeout=0.2)
     writer.write(b"x")
     assert writer.commit().size == 1
-    stuck = QueuedWriter(lambda: LongCommit(moves=False), "b", idle_timeout=0.2)
+    stuck = QueuedWriter(lambda: LongCommit(moves=False), "b", idle_timeout=0.2, commit_timeout=0.2)
     stuck.write(b"x")
-    with pytest.raises(StoreUnavailable, match="took no bytes"):
+    with pytest.raises(StoreUnavailable, match="did not complete"):
         stuck.commit()
     stuck.abort()
+
+
+def test_a_commit_has_a_patience_of_its_own() -> None:
+    """Given a store that works on a commit for longer than anything else may take, then it is waited for."""
+    writer = QueuedWriter(lambda: LongCommit(moves=False), "b", idle_timeout=0.2, commit_timeout=60)
+    writer.write(b"x")
+    assert writer.commit().size == 1
 
 
 def test_a_stuck_thread_is_left_behind_and_aborts_when_it_gets_free(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,5 @@
-"""Real servers for tests: PostgreSQL, Redis, RabbitMQ, Keystone, nginx and Swift (for S3), our own processes on
-loopback.
+"""Real servers for tests: PostgreSQL, Redis, RabbitMQ, Keystone, memcached, nginx and Swift (for S3), our own
+processes on loopback.
 
 Every class is a `Server`: `start()` returns once it answers, `stop()` leaves no process and no file behind,
 and both are what a `with` block does. `kill()`, `pause()`/`resume()` and `restart()` are for tests of faults;
@@ -8,6 +8,7 @@ of its log; a program that is not installed raises `ServerMissing` with the comm
 """
 
 from tests.servers.keystone import KeystoneServer
+from tests.servers.memcached import MemcachedServer
 from tests.servers.nginx import NginxServer
 from tests.servers.places import LOOPBACK, Port, ServerFailed, ServerMissing, find_program
 from tests.servers.postgresql import PostgresServer
@@ -19,6 +20,7 @@ from tests.servers.swift import SwiftServer
 __all__ = [
     "LOOPBACK",
     "KeystoneServer",
+    "MemcachedServer",
     "NginxServer",
     "Port",
     "PostgresServer",

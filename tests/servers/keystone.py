@@ -90,15 +90,31 @@ class KeystoneServer(Server):
             self._ask("PUT", f"/projects/{project_id}/users/{user_id}/roles/{self._role(role)}")
         return user_id
 
-    def create_image_endpoint(self, url: str, region: str) -> None:
-        """Put an image service into the catalogue, in a region of its own, which has this Keystone too."""
-        if not self._ask("GET", "/services?type=image")["services"]:
-            self._create("service", {"type": "image", "name": "tranship"})
-        self._create("region", {"id": region})
-        for kind, where in (("image", url), ("identity", self.url)):
-            (service,) = self._ask("GET", f"/services?type={kind}")["services"]
-            endpoint = {"service_id": service["id"], "interface": "public", "url": where, "region_id": region}
-            self._create("endpoint", endpoint)
+    def create_system_user(self, name: str, password: str, role: str) -> str:
+        """A new user with this role on the system; returns its id."""
+        user_id = self._create("user", {"name": name, "password": password, "domain_id": "default"})
+        self._ask("PUT", f"/system/users/{user_id}/roles/{self._role(role)}")
+        return user_id
+
+    def create_image_endpoint(self, url: str, region: str | None) -> str:
+        """Put the image service into the catalogue, in a region of its own, which has this Keystone too, or in none;
+        returns the endpoint's id.
+        """
+        if region:
+            self._create("region", {"id": region})
+            (identity,) = self._ask("GET", "/services?type=identity")["services"]
+            self._endpoint(identity["id"], self.url, region)
+        return self._endpoint(self._image_service(), url, region)
+
+    def register_limits(self, region: str | None, **limits: int) -> None:
+        """What every project may have of the image service in a region, unless it has limits of its own."""
+        for name, most in limits.items():
+            self._limit("registered_limits", region, name, default_limit=most)
+
+    def limit(self, project_id: str, region: str | None, **limits: int) -> None:
+        """What a project may have, for which limits are registered."""
+        for name, most in limits.items():
+            self._limit("limits", region, name, resource_limit=most, project_id=project_id)
 
     def revoke(self, token: str) -> None:
         """Make a token invalid."""
@@ -116,8 +132,35 @@ class KeystoneServer(Server):
             "user_domain_id": "default",
             "project_domain_id": "default",
             "interface": "public",
+            # Tests that share two cores with others never fail for that.
+            "http_connect_timeout": 60,
             **more,
         }
+
+    def limits_section(self, user: str, password: str, **more: object) -> dict[str, object]:
+        """What `[oslo_limit]` says to ask for limits as a user of the system."""
+        return {
+            "auth_type": "password",
+            "auth_url": self.url,
+            "username": user,
+            "password": password,
+            "user_domain_id": "default",
+            "system_scope": "all",
+            "timeout": 60,
+            **more,
+        }
+
+    def _endpoint(self, service_id: str, url: str, region: str | None) -> str:
+        endpoint = {"service_id": service_id, "interface": "public", "url": url, "region_id": region}
+        return self._create("endpoint", endpoint)
+
+    def _image_service(self) -> str:
+        found: list[Json] = self._ask("GET", "/services?type=image")["services"]
+        return str(found[0]["id"]) if found else self._create("service", {"type": "image", "name": "tranship"})
+
+    def _limit(self, kind: str, region: str | None, name: str, **more: object) -> None:
+        one = {"service_id": self._image_service(), "region_id": region, "resource_name": name, **more}
+        self._ask("POST", f"/{kind}", body={kind: [one]})
 
     def _role(self, name: str) -> str:
         found: list[Json] = self._ask("GET", f"/roles?name={name}")["roles"]

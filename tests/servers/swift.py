@@ -31,6 +31,8 @@ class SwiftServer(Server):
     region = "us-east-1"
     access_key = "test:tester"
     secret_key = "a-secret/of+tests="
+    domain = "s3.localhost"
+    """Whoever asks for a host below it means the bucket of that name."""
 
     _PROGRAM = Path(__file__).with_name("swift_node.py")
 
@@ -45,6 +47,7 @@ class SwiftServer(Server):
         account, container, object = (port.number for port in self._inner_ports)
         ports = {"proxy": self.port, "account": account, "container": container, "object": object}
         node = {"host": LOOPBACK, "ports": ports, "access_key": self.access_key, "secret_key": self.secret_key}
+        node["domain"] = self.domain
         (self.home / "node.json").write_text(json.dumps(node))
 
     def _command(self) -> list[str]:

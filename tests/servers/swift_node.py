@@ -56,6 +56,7 @@ _PROXY = """
     use = egg:swift#s3api
     location = us-east-1
     check_bucket_owner = false
+    storage_domain = {domain}
 """
 
 _PLAIN_FILTERS = ("catch_errors", "gatekeeper", "healthcheck", "listing_formats", "bulk", "copy", "slo", "dlo")
@@ -69,7 +70,8 @@ def write_settings(home: Path, node: dict[str, Any]) -> None:
         text = _STORAGE.format(host=host, port=ports[name], home=home, name=name)
         (home / f"{name}.conf").write_text(textwrap.dedent(text))
     user = node["access_key"].replace(":", "_")
-    text = _PROXY.format(host=host, port=ports["proxy"], home=home, user=user, secret_key=node["secret_key"])
+    known = {name: node[name] for name in ("secret_key", "domain")}
+    text = _PROXY.format(host=host, port=ports["proxy"], home=home, user=user, **known)
     filters = "".join(f"[filter:{name}]\nuse = egg:swift#{name}\n" for name in _PLAIN_FILTERS)
     (home / "proxy.conf").write_text(textwrap.dedent(text) + filters)
 

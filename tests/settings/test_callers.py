@@ -8,7 +8,8 @@ import pytest
 
 import settings
 from api.options import CorsOptions
-from settings import BadSettings, Settings
+from option_files import BadSettings
+from settings import Settings
 
 Load = Callable[[str], Settings]
 
@@ -84,6 +85,10 @@ def test_without_a_configuration_no_policy_is_found(tmp_path: Path, monkeypatch:
         ("[tranship]\ntrusted_proxies = 10.1.2.3/8\n", r"\[tranship\] trusted_proxies.*host bits"),
         ("[oslo_middleware]\nenable_proxy_headers_parsing = true\n", r"\[tranship\] trusted_proxies must name"),
         ("[cors]\nmax_age = -1\n", r"\[cors\] max_age"),
+        # What no browser ever sends, and what no client could follow.
+        ("[cors]\nallowed_origin = *, horizon.test\n", r"\[cors\] allowed_origin.*'horizon.test' is nothing like"),
+        ("[cors]\nallowed_origin = https://horizon.test/\n", r"\[cors\] allowed_origin.*is nothing like"),
+        ("[DEFAULT]\npublic_endpoint = cloud.test/image\n", r"\[DEFAULT\] public_endpoint.*is nothing like"),
     ],
 )
 def test_what_makes_no_sense(load: Load, text: str, said: str) -> None:

@@ -12,7 +12,8 @@ import pytest
 import settings
 from catalog.errors import CatalogError
 from flows.runtime import Runtime
-from settings import BadSettings, Settings
+from option_files import BadSettings
+from settings import Settings
 from stores.errors import StoreMisconfigured
 
 SECRET = "hunter2"
@@ -123,6 +124,7 @@ def test_an_s3_store_is_configured_as_in_glance(load: Callable[[str], Settings])
         "s3_store_bucket": "images",
         "s3_store_thread_pools": "3",
         "image_size_cap": 1_000_000,
+        "store_commit_timeout": 600.0,
     }
     assert SECRET not in repr(got)
 
@@ -285,18 +287,6 @@ def test_what_makes_no_sense_is_refused_by_name(load: Callable[[str], Settings],
     assert named in str(refused.value)
     assert "LocationInfo" not in str(refused.value), "that is a word of oslo.config's"
     assert SECRET not in "".join(traceback.format_exception(refused.value))
-
-
-def test_an_unknown_name_of_ours_is_said(
-    load: Callable[[str], Settings], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Given misspelt options, when they are read, then those of our section are said, Glance's own sections are not."""
-    monkeypatch.setenv("OS_TRANSHIP__LEASE_TLL", SECRET)
-    load(f"[DEFAULT]\nshow_multiple_locations = true\n[tranship]\nlease_ttl = 30\nleese_ttl = {SECRET}\n")
-    (ours, environment) = caplog.messages
-    assert ours.startswith("[tranship] leese_ttl (")
-    assert ours.endswith("): there is no such option")
-    assert environment == "OS_TRANSHIP__LEASE_TLL: there is no option lease_tll"
 
 
 def test_a_bad_option_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

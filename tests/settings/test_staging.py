@@ -46,6 +46,7 @@ def test_staging_in_a_bucket(load: Callable[[str], Settings]) -> None:
         "s3_store_bucket": "staging",
         "s3_store_secret_key": SECRET,
         "image_size_cap": 1000,
+        "store_commit_timeout": 600.0,
     }
     assert got.staging.host is None, "any worker can read it"
     assert SECRET not in repr(got)

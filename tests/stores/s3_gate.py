@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,17 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.servers import LOOPBACK
 
-Fault: TypeAlias = Literal["slow down", "cut", "lose answer", "flip a byte", "half the answer", "web page", "gone"]
+Fault: TypeAlias = Literal[
+    "slow down",
+    "cut",
+    "lose answer",
+    "flip a byte",
+    "half the answer",
+    "blanks first",
+    "web page",
+    "gone",
+    "no such upload",
+]
 
 _SLOW_DOWN = (
     b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate</Message></Error>"
@@ -21,11 +32,14 @@ _SLOW_DOWN = (
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request as it came to the gate. `part` is the number of the part that it sends, or 0."""
+    """One request as it came to the gate: `host` is whom it believes to speak to, without the port. `part` is the
+    number of the part that it sends, or 0.
+    """
 
     method: str
     path: str
     query: str
+    host: str = ""
 
     @property
     def part(self) -> int:
@@ -65,8 +79,8 @@ def only(times: int, fault: Fault, wanted: Callable[[Asked], bool]) -> Callable[
 
 
 @contextmanager
-def gate_before(url: str) -> Iterator[Gate]:
-    """Open a gate before the server at `url`."""
+def gate_before(url: str, *, tls: ssl.SSLContext | None = None) -> Iterator[Gate]:
+    """Open a gate before the server at `url`, which is spoken to over TLS if there is a context for that."""
     target = urlsplit(url).netloc
     gate = Gate("")
 
@@ -75,7 +89,7 @@ def gate_before(url: str) -> Iterator[Gate]:
 
         def pass_on(self) -> None:
             place = urlsplit(self.path)
-            asked = Asked(self.command, place.path, place.query)
+            asked = Asked(self.command, place.path, place.query, self.headers["Host"].partition(":")[0])
             gate.asked.append(asked)
             fault = gate.fault(asked)
             body = bytearray(self.rfile.read(int(self.headers.get("Content-Length", 0))))
@@ -83,6 +97,8 @@ def gate_before(url: str) -> Iterator[Gate]:
                 self.hang_up()
             elif fault == "slow down":
                 self.answer(503, {"Content-Type": "application/xml"}, _SLOW_DOWN)
+            elif fault == "no such upload":
+                self.answer(404, {"Content-Type": "application/xml"}, b"<Error><Code>NoSuchUpload</Code></Error>")
             elif fault == "gone":
                 self.answer(410, {}, b"")
             elif fault == "web page":
@@ -110,6 +126,11 @@ def gate_before(url: str) -> Iterator[Gate]:
             if fault == "half the answer":
                 content = content[: len(content) // 2]
                 self.close_connection = True
+            if fault == "blanks first":
+                # What S3 does while it is at work: a head at once, blanks that keep the line alive, then its verdict.
+                declaration, end, rest = content.partition(b"?>")
+                content = declaration + end + b"\n" + b" " * 100 + rest
+                kept = {k: v for k, v in kept.items() if k.lower() != "content-length"}
             self.answer(answer.status, kept, content)
 
         def answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
@@ -130,11 +151,16 @@ def gate_before(url: str) -> Iterator[Gate]:
     class Server(ThreadingHTTPServer):
         daemon_threads = True
 
+        def get_request(self) -> tuple[socket.socket, object]:
+            peer, address = super().get_request()
+            # The shaking of hands, which may fail, is left to the thread of the connection.
+            return tls.wrap_socket(peer, server_side=True, do_handshake_on_connect=False) if tls else peer, address
+
         def handle_error(self, *_: object) -> None:
             """A client that went away is what some tests are about."""
 
     with Server((LOOPBACK, 0), Handler) as server:
-        gate.url = f"http://{LOOPBACK}:{server.server_port}"
+        gate.url = f"{'https' if tls else 'http'}://{LOOPBACK}:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

@@ -27,11 +27,13 @@ from stores.s3_options import Patience, S3Options
 from tests.conformance.origin import serving
 from tests.conformance.store_contract import KEY, OTHER, TEXT, assert_nothing_at, content, write
 from tests.servers import LOOPBACK, Port, SwiftServer
-from tests.stores.s3_gate import Asked, Gate, gate_before, only
+from tests.stores.s3_gate import Asked, Fault, Gate, gate_before, only
 
 PART = 5 << 20
 DATA = os.urandom(1 << 20) * 12 + b"the odd end"
-SOON = Patience(attempts=3, first=0.001, longest=0.01, connect=5.0, idle=20.0)
+SOON = Patience(attempts=3, first=0.001, longest=0.01, connect=5.0, idle=20.0, complete=0.01)
+UNHURRIED = replace(SOON, idle=0.3, complete=60.0)
+"""Bears little silence, but gives a completion its time."""
 
 Make = Callable[..., S3Store]
 
@@ -185,6 +187,44 @@ class TestBusyServers:
         with pytest.raises(StoreUnavailable):
             write(store, KEY, TEXT)
         assert_nothing_at(store, KEY)
+
+    def test_a_server_takes_its_time_to_complete(self, make: Make, gate: Gate) -> None:
+        """Given a server that is silent over a completion for longer than over anything else, then it is waited for."""
+        gate.fault = lambda asked: time.sleep(0.6) if asked.completes else None
+        store = make(gate.url, patience=UNHURRIED)
+        write(store, KEY, TEXT)
+        assert gate.times(lambda asked: asked.completes) == 1
+        assert content(store, KEY) == TEXT
+
+    def test_a_server_keeps_the_line_alive_while_it_completes(self, make: Make, gate: Gate) -> None:
+        gate.fault = only(1, "blanks first", lambda asked: asked.completes)
+        store = make(gate.url)
+        write(store, KEY, TEXT)
+        assert content(store, KEY) == TEXT
+
+    @pytest.mark.parametrize("fault", ["slow down", "cut"])
+    def test_a_completion_is_asked_for_again_for_as_long_as_it_may_take(
+        self, make: Make, gate: Gate, fault: str
+    ) -> None:
+        """Given a server that is still at it, or somebody in between who cuts the line, for more than a few times."""
+        gate.fault = only(4 * SOON.attempts, fault, lambda asked: asked.completes)  # type: ignore[arg-type]
+        store = make(gate.url, patience=UNHURRIED)
+        write(store, KEY, TEXT)
+        assert content(store, KEY) == TEXT
+
+    def test_an_upload_that_is_gone_since_it_was_completed(self, make: Make, gate: Gate) -> None:
+        """Given a lost answer, and a server that has forgotten the upload by then, but has the object: it is ours."""
+        answers: deque[Fault] = deque(["lose answer", "no such upload"])
+        gate.fault = lambda asked: answers.popleft() if asked.completes else None
+        store = make(gate.url)
+        write(store, KEY, TEXT)
+        assert (not answers, content(store, KEY)) == (True, TEXT)
+
+    def test_an_upload_that_is_gone_and_left_nothing(self, make: Make, gate: Gate) -> None:
+        gate.fault = lambda asked: "no such upload" if asked.completes else None
+        with pytest.raises(SessionEnded):
+            write(make(gate.url), KEY, TEXT)
+        assert_nothing_at(make(), KEY)
 
     def test_a_read_that_breaks_can_go_on(self, make: Make, gate: Gate) -> None:
         # Given an object whose download breaks off in the middle

@@ -1,5 +1,6 @@
 """What the section of an S3 store may say, and what a server's refusals mean."""
 
+import ssl
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ from stores.errors import (
     StoreMisconfigured,
     StoreUnavailable,
 )
-from stores.s3_errors import NoBucket, NotInside, refusal
+from stores.s3_errors import NoBucket, NotInside, mistrust, refusal
 from stores.s3_options import Patience, S3Options
+from tests.certificates import Authority
 
 MIB = 1 << 20
+NO_CERTIFICATE = str(Path(__file__))
 LEAST = {
     "s3_store_host": "s3.example.org",
     "s3_store_access_key": "AKIA-THE-ACCESS-KEY",
@@ -37,8 +40,7 @@ def test_what_is_not_said() -> None:
 
 
 def test_everything_said(tmp_path: Path) -> None:
-    authorities = tmp_path / "ca.pem"
-    authorities.touch()
+    authorities = Authority(tmp_path).file
     assert options(
         s3_store_host="https://s3.example.org:8443/",
         s3_store_region_name="eu-north-1",
@@ -50,6 +52,7 @@ def test_everything_said(tmp_path: Path) -> None:
         s3_store_cacert=str(authorities),
         s3_store_unsigned_payload=True,
         image_size_cap=12345,
+        store_commit_timeout=7.5,
     ) == S3Options(
         endpoint="https://s3.example.org:8443",
         bucket="images",
@@ -64,6 +67,7 @@ def test_everything_said(tmp_path: Path) -> None:
         largest=12345,
         ca_file=str(authorities),
         unsigned=True,
+        patience=Patience(complete=7.5),
     )
 
 
@@ -95,7 +99,9 @@ def test_the_region_follows_from_amazons_hosts(host: str, region: str) -> None:
         ("s3_store_large_object_chunk_size", "5121"),
         ("s3_store_thread_pools", "0"),
         ("s3_store_cacert", "/no/such/file.pem"),
+        ("s3_store_cacert", NO_CERTIFICATE),
         ("s3_store_unsigned_payload", "perhaps"),
+        *(("store_commit_timeout", value) for value in ("0", "nan", "inf", "soon")),
     ],
 )
 def test_what_makes_no_sense_is_named(option: str, value: str) -> None:
@@ -169,3 +175,15 @@ def test_what_a_refusal_means(status: int, code: str, kind: type[StoreError]) ->
 def test_a_refusal_tells_status_and_code_but_no_odd_text() -> None:
     assert str(refusal("s3", 418, "Teapot")) == "store s3: the server answers with HTTP status 418 (Teapot)"
     assert str(refusal("s3", 418, "<b>AKIA")) == "store s3: the server answers with HTTP status 418"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [(10, "has expired"), (20, "s3_store_cacert"), (62, "another host"), (64, "another host")]
+)
+def test_what_is_wrong_with_a_certificate(code: int, said: str) -> None:
+    bottom = ssl.SSLCertVerificationError("certificate verify failed for https://10.0.0.1")
+    bottom.verify_code = code
+    error = ValueError("wrapped")
+    error.__cause__ = bottom
+    assert said in mistrust(error)
+    assert "10.0.0.1" not in mistrust(error)

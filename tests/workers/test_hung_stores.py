@@ -12,15 +12,16 @@ from flows.flow import ImportRequest
 from flows.submit import Requester, submit
 from stores.wrappers import Operation, waits
 from tests.flows.service import DATA, Service, eager_service
-from tests.workers.desk import LATER, RESEND, STEPS, NoBroker, ask
+from tests.workers.desk import LATER, RESEND, STEPS, NoBroker, ask, wait_for
 from workers.runner import Runner
+from workers.sweeper import sweep
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     """A service with little patience for stores."""
     own: dict[str, Any] = {"progress_interval": 0.05, "max_attempts": 1, "resend_after": RESEND}
-    with eager_service(tmp_path / "data", store_idle_timeout=0.3, **own) as made:
+    with eager_service(tmp_path / "data", store_idle_timeout=0.3, store_commit_timeout=0.3, **own) as made:
         yield made
 
 
@@ -46,7 +47,8 @@ def test_a_store_behind_a_dead_mount_fails_alone(
     task = service.task(service.ask(image, stores=("a", "b", "c"), all_stores_must_succeed=must_all))
     now = service.look(image)
     assert (task.status, now.failed) == ("failure" if must_all else "success", ("b",))
-    assert "store b: took no bytes for 0.3 seconds" in task.message
+    waited = "did not complete the object in" if operation == "commit" else "took no bytes for"
+    assert f"store b: {waited} 0.3 seconds" in task.message
     assert sorted(place.store for place in now.locations) == ([] if must_all else ["a", "c"])
     assert now.import_task is None
 
@@ -84,6 +86,49 @@ def test_a_source_that_hangs_does_not_hold_up_a_worker_that_has_to_go(tmp_path: 
         assert (service.task(task_id).attempt, service.look(image).status) == (0, "active")
         with service.runtime.catalog.read() as tx:
             assert [attempt.outcome for attempt in tx.tasks.attempts(task_id)] == ["handed_back"]
+
+
+def test_a_store_that_takes_long_to_complete_does_not_hold_up_a_worker_that_has_to_go(tmp_path: Path) -> None:
+    """Given an import that waits for a store to complete its object, when the worker is told to go, then it hands back
+    at once, and what appears later is deleted.
+    """
+    entered, proceed = threading.Event(), threading.Event()
+    with eager_service(tmp_path / "data") as service:
+        service.faulty["a"].remote = True
+        service.fail("a", "commit", waits(entered, proceed))
+        image, task_id = ask(service, stores=("a",))
+        runner = Runner(service.runtime, "leaving")
+        thread = threading.Thread(target=runner.run, args=(task_id, "transfer"))
+        thread.start()
+        assert entered.wait(30)
+        assert service.runtime.options.store_commit_timeout > 60
+        runner.hand_back_all("going")
+        assert runner.wait_idle(10)
+        assert (service.task(task_id).attempt, service.look(image).status) == (0, "importing")
+        proceed.set()
+        thread.join(10)
+        service.faulty["a"].hooks.clear()
+        again = Runner(service.runtime, "next")
+        assert all(again.run(task_id, step) for step in STEPS)
+        wait_for(lambda: not [t for t in threading.enumerate() if t.name == "write a"])
+        service.runtime.catalog.database.skew += 2 * service.runtime.lease.orphan_grace
+        sweep(service.runtime, service.dispatcher)
+        service.assert_clean(image)
+
+
+def test_what_a_store_is_at_is_shown(tmp_path: Path) -> None:
+    """Given a store that takes long to complete its object, then whoever looks on sees which."""
+    entered, proceed = threading.Event(), threading.Event()
+    with eager_service(tmp_path / "data", progress_interval=0.05) as service:
+        service.faulty["b"].remote = True
+        service.fail("b", "commit", waits(entered, proceed))
+        _, task_id = ask(service)
+        thread = threading.Thread(target=Runner(service.runtime, "w").run, args=(task_id, "transfer"))
+        thread.start()
+        wait_for(lambda: service.task(task_id).phase == "completing in b")
+        proceed.set()
+        thread.join(30)
+        assert service.task(task_id).step == 1
 
 
 def test_an_import_that_stands_still_lets_its_lease_go(service: Service, proceed: threading.Event) -> None:

@@ -42,7 +42,8 @@ def file(tmp_path: Path) -> str:
 
 @pytest.fixture(scope="package")
 def _job(tmp_path_factory: pytest.TempPathFactory, source: str) -> Iterator[Job]:
-    with embedded(tmp_path_factory.mktemp("service")) as cluster:
+    shown = {"show_multiple_locations": True, "show_image_direct_url": True}
+    with embedded(tmp_path_factory.mktemp("service"), {"DEFAULT": shown}) as cluster:
         yield Job(cluster, source, Path())
 
 

@@ -2,7 +2,7 @@
 
 import base64
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from openstack.image.v2._proxy import Proxy
 
 from api.users import entry
+from flows.limits import NAMES
 from tests.e2e.clients.job import SUFFIXES
 from tests.e2e.clients.terminal import Command, connected
 from tests.e2e.cluster import STORES, Cluster, running
@@ -37,8 +38,9 @@ PIA = Person("pia", "gallery", "member")
 """Who has many images."""
 PEOPLE = (ADMIN, ANN, RITA, BOB, PIA)
 
-LIMITS = {"image_count_total": 500, "image_stage_total": 100}
-"""What a project may have: images, and MiB staged."""
+MOST_IMAGES = 300
+MOST_MIB = 20
+"""What a project may have."""
 
 STRANGER = Person("ann", "west", "member", password="guess")
 """Somebody who knows Ann's name only."""
@@ -91,11 +93,11 @@ class World(ABC):
         """The service, driven by somebody without any client."""
         return replace(self.cluster, headers=self.headers(who))
 
-    def own(self, who: Person, **more: Any) -> str:
-        """An image with DATA in the first store, which somebody has imported; its id."""
+    def own(self, who: Person, stores: Sequence[str] = STORES[:1], **more: Any) -> str:
+        """An image with DATA, which somebody has imported; its id."""
         owner = self.by(who)
         image_id = owner.create(**more)
-        owner.web_download(image_id, self.uri, STORES[:1])
+        owner.web_download(image_id, self.uri, stores)
         self.succeeded(image_id)
         return image_id
 
@@ -211,8 +213,8 @@ def basic_world(data: Path, sections: Sections, source: str) -> Iterator[BasicWo
     data.mkdir()
     file = data / "users"
     file.write_text("".join(f"{entry(who.name, who.password, who.project, (who.role,))}\n" for who in PEOPLE))
-    sections["DEFAULT"] = {"http_basic_auth_user_file": file}
-    sections["tranship"] |= {"auth_strategy": "http_basic", **LIMITS}
+    sections["DEFAULT"] = {"http_basic_auth_user_file": file, "user_storage_quota": f"{MOST_MIB}MB"}
+    sections["tranship"] |= {"auth_strategy": "http_basic", "image_count_total": MOST_IMAGES}
     with running(data, sections) as cluster:
         world = BasicWorld(cluster, source)
         cluster.headers = world.headers(ADMIN)
@@ -225,11 +227,19 @@ def keystone_world(data: Path, sections: Sections, source: str, keystone: Keysto
     projects = {name: keystone.create_project(name) for name in sorted({who.project for who in PEOPLE})}
     for who in PEOPLE:
         keystone.create_user(who.name, who.password, projects[who.project], who.role)
+    keystone.create_system_user("tranship", ADMIN.password, "reader")
     sections["keystone_authtoken"] = keystone.section()
-    sections["tranship"] |= {"auth_strategy": "keystone", **LIMITS}
+    sections["tranship"]["auth_strategy"] = "keystone"
+    sections["DEFAULT"] = {"use_keystone_limits": True}
+    known_as = {"endpoint_service_type": "image", "endpoint_region_name": region("")}
+    sections["oslo_limit"] = keystone.limits_section("tranship", ADMIN.password, **known_as)
     with running(data, sections) as cluster:
         for suffix in SUFFIXES:
             keystone.create_image_endpoint(cluster.api.url + suffix, region(suffix))
+        # Nobody is limited but by one of its own
+        keystone.register_limits(region(""), **dict.fromkeys(NAMES, -1))
+        for project in projects.values():
+            keystone.limit(project, region(""), image_size_total=MOST_MIB, image_count_total=MOST_IMAGES)
         world = KeystoneWorld(cluster, source, keystone, projects)
         cluster.headers = world.headers(ADMIN)
         yield world

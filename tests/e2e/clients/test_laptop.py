@@ -49,8 +49,10 @@ def test_the_sdk(job: Job, suffix: str) -> None:
     """Given a program, when it imports a URL, then it can wait for the image, and sees its task and its data."""
     with connected({"auth_type": "none", "endpoint": job.endpoint(suffix)}) as image:
         made = image.create_image("s", disk_format="raw", container_format="bare")
-        raise_from_response(image.import_image(made, method="web-download", uri=job.uri))
+        raise_from_response(image.import_image(made, method="web-download", uri=job.uri, stores=["a", "b"]))
         done = image.wait_for_status(made, "active", failures=["killed"], interval=0.2, wait=90)
+        assert [place["metadata"] for place in done.locations] == [{"store": "a"}, {"store": "b"}]
+        assert done.direct_url == done.locations[0]["url"]
         job.cluster.ended(done.id)
         assert [task.status for task in image.image_tasks(done)] == ["success"]
         assert image.download_image(done).content == DATA
@@ -71,3 +73,36 @@ def test_a_location_is_registered(job: Job) -> None:
     assert task["type"] == "location_import"
     listed = job.cluster.call("GET", f"/v2/images/{image_id}/locations", 200).json()
     assert listed == [{"url": url, "metadata": {"store": "a"}}]
+
+
+def test_locations_are_changed(job: Job) -> None:
+    """Given objects in stores, then glance makes an image of one, adds the other, describes it, and takes the first
+    away, which deletes it.
+    """
+    urls = {}
+    for store in ("a", "b"):
+        path = job.cluster.data / "stores" / store / f"snapshot-{store}"
+        path.write_bytes(DATA)
+        urls[store] = path.as_uri()
+    glance = job.glance()
+    image_id = glance("image-create", "--name", "l", *FORMATS).properties["id"]
+
+    promise = ("--hash-algo", "sha512", "--hash-value", SHA512)
+    glance("location-add", "--url", urls["a"], *promise, image_id)
+    glance("location-add", "--url", urls["b"], "--metadata", '{"zone": "x"}', image_id)
+    assert job.cluster.image(image_id)["locations"] == [
+        {"url": urls["a"], "metadata": {"store": "a"}},
+        {"url": urls["b"], "metadata": {"store": "b", "zone": "x"}},
+    ]
+    glance("location-update", "--url", urls["b"], "--metadata", '{"zone": "y"}', image_id)
+    glance("location-delete", "--url", urls["a"], image_id)
+
+    shown = job.cluster.image(image_id)
+    assert (shown["status"], shown["size"], shown["os_hash_value"]) == ("active", len(DATA), SHA512)
+    assert shown["locations"] == [{"url": urls["b"], "metadata": {"store": "b", "zone": "y"}}]
+    assert shown["direct_url"] == urls["b"]
+    assert job.cluster.download(image_id) == DATA
+    assert job.cluster.listing("snapshot") == {("b", "snapshot-b")}
+    said = glance("location-delete", "--url", urls["b"], image_id, status=1)
+    assert "HTTP 403 Forbidden" in said.err
+    assert "has one location only" in said.err

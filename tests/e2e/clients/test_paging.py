@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import pytest
 
 from tests.e2e.clients.conftest import Worlds
-from tests.e2e.clients.job import AS_JSON, CLIENTS
-from tests.e2e.clients.people import PIA, World
+from tests.e2e.clients.job import AS_JSON, CLIENTS, FORMATS
+from tests.e2e.clients.people import MOST_IMAGES, PIA, World
 
 pytestmark = CLIENTS
 
-COUNT = 300
+COUNT = MOST_IMAGES
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,12 @@ def test_openstack(world: World, gallery: Gallery) -> None:
     assert sorted(listed()) == sorted(gallery.newest_first)
     page = listed("--limit", "100", "--marker", gallery.newest_first[99])
     assert sorted(page) == sorted(gallery.newest_first[100:200])
+
+
+def test_there_is_no_room_for_another(world: World, gallery: Gallery) -> None:
+    """Given as many images as a project may have, then who makes another is told the limit."""
+    said = world.openstack(PIA)("image", "create", *FORMATS, "another", status=1)
+    assert f"may have {COUNT} images" in said.err
 
 
 def test_the_sdk(world: World, gallery: Gallery) -> None:

@@ -4,8 +4,9 @@ import pytest
 from keystoneauth1.exceptions import Unauthorized
 from openstack.exceptions import HttpException, InvalidResponse, NotFoundException
 
-from tests.e2e.clients.job import AS_JSON, CLIENTS, DATA
-from tests.e2e.clients.people import ADMIN, ANN, BOB, RITA, STRANGER, World
+from tests.e2e.clients.job import AS_JSON, CLIENTS, DATA, FORMATS
+from tests.e2e.clients.people import ADMIN, ANN, BOB, MOST_IMAGES, MOST_MIB, RITA, STRANGER, World
+from tests.e2e.cluster import STORES
 
 pytestmark = CLIENTS
 
@@ -58,6 +59,22 @@ def test_a_wrong_password(world: World) -> None:
     assert world.refusal in said.err or "Invalid OpenStack Identity credentials" in said.err
     with pytest.raises((HttpException, Unauthorized), match=world.refusal), world.sdk(STRANGER) as image:
         list(image.images())
+
+
+def test_no_more_than_a_project_may_have(world: World) -> None:
+    """Given a limit of bytes, then the client is told of it, and the worker, which has nobody to ask, refuses data of
+    whose size it is the first to know. (A limit of images is met where there are many.)
+    """
+    glance = world.glance(ANN)
+    for _ in range(MOST_MIB // 6):
+        world.own(ANN, STORES[:2])
+    image_id = glance("image-create", *FORMATS).properties["id"]
+    glance("image-import", image_id, "--import-method", "web-download", "--uri", world.uri)
+    task = world.cluster.ended(image_id)
+    assert (task["status"], "more than the" in task["message"]) == ("failure", True), world.cluster.trouble()
+    assert world.cluster.image(image_id)["status"] == "queued"
+    used = {row["Quota"]: (row["Limit"], row["Usage"]) for row in glance("usage").rows}
+    assert (used["image_size_total"], used["image_count_total"]) == ((str(MOST_MIB), "18"), (str(MOST_IMAGES), "4"))
 
 
 def test_one_id_from_the_request_to_the_worker(world: World) -> None:
