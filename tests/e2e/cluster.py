@@ -129,6 +129,10 @@ class Cluster:
             (store, path) for store in STORES for path in (self.data / "stores" / store).rglob("*") if path.is_file()
         ]
 
+    def staged(self) -> list[Path]:
+        """Every file that waits to be imported, finished or not."""
+        return [path for path in (self.data / "staging").rglob("*") if path.is_file()]
+
     def trouble(self) -> str:
         """The ends of all logs, for a failing test."""
         return "\n".join(f"--- {p._words[0]}\n{p.log[-3000:]}" for p in (self.api, *self.workers))

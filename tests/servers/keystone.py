@@ -97,11 +97,14 @@ class KeystoneServer(Server):
         return user_id
 
     def create_image_endpoint(self, url: str, region: str | None) -> str:
-        """Put the image service into the catalogue, in a region of its own or in none; returns the endpoint's id."""
+        """Put the image service into the catalogue, in a region of its own, which has this Keystone too, or in none;
+        returns the endpoint's id.
+        """
         if region:
             self._create("region", {"id": region})
-        endpoint = {"service_id": self._image_service(), "interface": "public", "url": url, "region_id": region}
-        return self._create("endpoint", endpoint)
+            (identity,) = self._ask("GET", "/services?type=identity")["services"]
+            self._endpoint(identity["id"], self.url, region)
+        return self._endpoint(self._image_service(), url, region)
 
     def register_limits(self, region: str | None, **limits: int) -> None:
         """What every project may have of the image service in a region, unless it has limits of its own."""
@@ -146,6 +149,10 @@ class KeystoneServer(Server):
             "timeout": 60,
             **more,
         }
+
+    def _endpoint(self, service_id: str, url: str, region: str | None) -> str:
+        endpoint = {"service_id": service_id, "interface": "public", "url": url, "region_id": region}
+        return self._create("endpoint", endpoint)
 
     def _image_service(self) -> str:
         found: list[Json] = self._ask("GET", "/services?type=image")["services"]

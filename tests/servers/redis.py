@@ -22,7 +22,11 @@ class RedisServer(Server):
     @property
     def url(self) -> str:
         """`redis://127.0.0.1:port/0`"""
-        return f"redis://{LOOPBACK}:{self.port}/0"
+        return self.database(0)
+
+    def database(self, number: int) -> str:
+        """The URL of one of its 16 databases, for services that do not share queues; they are forgotten together."""
+        return f"redis://{LOOPBACK}:{self.port}/{number}"
 
     def _greet(self) -> None:
         with self._client() as client:

@@ -1,14 +1,35 @@
 """The service that the clients drive, and the image that they bring into it."""
 
+import hashlib
 import random
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.clients.terminal import Command
 from tests.e2e.cluster import Cluster
 
+CLIENTS = [
+    pytest.mark.e2e,
+    pytest.mark.clients,
+    pytest.mark.timeout(300),
+    # What openstacksdk says about itself.
+    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning:openstack"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:openstack"),
+]
+"""How every test here is marked."""
+
 DATA = random.Random(11).randbytes((3 << 20) + 123)
 """Bytes that are no disk format."""
+
+SHA512, MD5 = hashlib.sha512(DATA).hexdigest(), hashlib.md5(DATA).hexdigest()
+
+FORMATS = ("--disk-format", "raw", "--container-format", "bare")
+"""What both commands are told of DATA."""
+
+AS_JSON = ("-f", "json")
+"""How `openstack` is told to print what programs read."""
 
 REFUSED_URI = "http://169.254.169.254/latest/meta-data"
 """Where clouds keep the secrets of a virtual machine."""
@@ -48,7 +69,3 @@ class Job:
         """The command `openstack`."""
         words = ("--os-auth-type", "none", "--os-endpoint", self.endpoint(suffix))
         return Command("openstack", words, self.home)
-
-    def staged(self) -> list[Path]:
-        """Every file that waits to be imported, finished or not."""
-        return [path for path in (self.cluster.data / "staging").rglob("*") if path.is_file()]

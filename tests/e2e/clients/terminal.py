@@ -1,12 +1,19 @@
-"""Runs a client's command as a user at a terminal or a script does: nothing of our environment, and not for ever."""
+"""Runs a client's command as a user at a terminal or a script does, and openstacksdk as a program does: nothing of our
+environment, and not for ever.
+"""
 
 import json
 import os
 import subprocess
 import sysconfig
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import openstack
+from openstack.image.v2._proxy import Proxy
 
 SECONDS = 120
 """After which a command hangs; it takes two on a machine that has nothing else to do."""
@@ -46,6 +53,18 @@ class Said:
     def properties(self) -> dict[str, str]:
         """A table of properties and values as one dictionary."""
         return {row["Property"]: row["Value"] for row in self.rows}
+
+
+@contextmanager
+def connected(credentials: Mapping[str, Any]) -> Iterator[Proxy]:
+    """The image service as openstacksdk gives it to a program that logs in like this."""
+    connection = openstack.connect(load_yaml_config=False, load_envvars=False, **credentials)
+    try:
+        image = connection.image
+        assert isinstance(image, Proxy), "the second version of the API was found"
+        yield image
+    finally:
+        connection.close()
 
 
 @dataclass(frozen=True)

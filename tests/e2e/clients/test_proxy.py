@@ -7,12 +7,12 @@ import pytest
 import requests
 
 from tests.conftest import started
-from tests.e2e.clients.job import DATA, Job
+from tests.e2e.clients.job import CLIENTS, DATA, Job
 from tests.e2e.clients.terminal import Command
 from tests.e2e.cluster import embedded
 from tests.servers import LOOPBACK, NginxServer
 
-pytestmark = [pytest.mark.e2e, pytest.mark.clients, pytest.mark.timeout(300)]
+pytestmark = CLIENTS
 
 _LOCATION = """
     location {prefix}/ {{
