@@ -1,75 +1,20 @@
 """Who may ask, by tokens of a real Keystone."""
 
-import gc
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-import falcon
 import pytest
 import requests
-from falcon import testing
 from keystoneauth1.access import AccessInfoV3
-from keystoneauth1.session import Session
 
-import settings
-from api.authentication import authenticator
-from api.context import Authenticate, Context
-from tests.api.service import Service, runtime
+from tests.api.keystone_cloud import Cloud, away, configured, wired
 from tests.conftest import started
-from tests.servers import KeystoneServer, MemcachedServer, Port, wait_until
+from tests.servers import KeystoneServer, Port, wait_until
 
 pytestmark = pytest.mark.e2e
 
 PASSWORD = "swordfish"
-NONE: Mapping[str, str] = MappingProxyType({})
-
-
-@dataclass
-class Cloud:
-    """A Keystone with people in it, tokens of theirs, and the service in front."""
-
-    keystone: KeystoneServer
-    service: Service
-    seen: list[Context] = field(default_factory=list)
-
-    def ask(self, token: str | None, status: int = 200, headers: Mapping[str, str] = NONE) -> testing.Result:
-        """List images with a token."""
-        given = {"Accept": "application/json", **headers}
-        if token is not None:
-            given["X-Auth-Token"] = token
-        answer = self.service.client.simulate_get("/v2/images", headers=given)
-        assert answer.status_code == status, answer.text
-        return answer
-
-    def context(self, token: str, headers: Mapping[str, str] = NONE) -> Context:
-        """Whom the service takes the holder of a token for."""
-        self.ask(token, 200, headers)
-        return self.seen[-1]
-
-
-def configured(directory: Path, section: dict[str, object], **more: str) -> Authenticate:
-    """The strategy, from a configuration file."""
-    lines = ["[DEFAULT]", *(f"{name} = {value}" for name, value in more.items())]
-    lines += ["[tranship]", "auth_strategy = keystone", "[keystone_authtoken]"]
-    lines += [f"{name} = {value}" for name, value in section.items() if value is not None]
-    path = directory / "keystone.conf"
-    path.write_text("\n".join(lines))
-    return authenticator(settings.load([str(path)], data=str(directory)).api)
-
-
-def wired(directory: Path, keystone: KeystoneServer, authenticate: Authenticate) -> Cloud:
-    """The service with this strategy, which remembers whom it has seen."""
-    seen: list[Context] = []
-
-    def remembering(req: falcon.Request, request_id: str) -> Context:
-        seen.append(authenticate(req, request_id))
-        return seen[-1]
-
-    return Cloud(keystone, Service(runtime(directory), authenticate=remembering), seen)
 
 
 @pytest.fixture(scope="module")
@@ -196,125 +141,7 @@ def test_anonymous_callers(tmp_path: Path, keystone_server: KeystoneServer, west
     assert not cloud.context(keystone_server.token_for("west-member", PASSWORD, "west")).read_only
 
 
-# -- what is remembered of tokens
-
-
-@dataclass
-class Processes:
-    """API processes with the same section."""
-
-    directory: Path
-    keystone: KeystoneServer
-    section: dict[str, object]
-
-    def one(self, **more: object) -> Cloud:
-        """A process like every other, but for `more`."""
-        section = self.keystone.section(**self.section, **more)
-        return wired(self.directory, self.keystone, configured(self.directory, section))
-
-    def blind(self) -> Cloud:
-        """One that reaches no Keystone: it knows of tokens only what others have found out."""
-        return self.one(auth_url="http://127.0.0.1:1/v3", http_request_max_retries=0)
-
-
-KEPT_HOW: dict[str, dict[str, object]] = {
-    "plain": {},
-    "another pool": {"memcache_use_advanced_pool": "false"},
-    "signed": {"memcache_security_strategy": "MAC", "memcache_secret_key": "a-secret"},
-    "encrypted": {"memcache_security_strategy": "ENCRYPT", "memcache_secret_key": "a-secret"},
-}
-
-
-# Of oslo.cache, where Swift has brought eventlet along; and of its clients, which nobody closes.
-@pytest.mark.filterwarnings(r"ignore:\s*Eventlet is deprecated")
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-class TestRememberedTokens:
-    """`memcached_servers`, and what is done without."""
-
-    @pytest.fixture
-    def processes(
-        self, tmp_path: Path, keystone_server: KeystoneServer, memcached_server: MemcachedServer
-    ) -> Iterator[Processes]:
-        yield Processes(tmp_path, keystone_server, {"memcached_servers": memcached_server.address})
-        # While what the clients leave open is none of the next test's business.
-        gc.collect()
-
-    @pytest.fixture
-    def token(self, keystone_server: KeystoneServer, west: str) -> str:
-        """A new one, of a member of that project."""
-        return keystone_server.token_for("west-member", PASSWORD, "west")
-
-    @pytest.mark.parametrize("how", KEPT_HOW)
-    def test_a_token_is_asked_about_once(
-        self, processes: Processes, memcached_server: MemcachedServer, token: str, west: str, how: str
-    ) -> None:
-        """Given a memcached, when one process has validated a token, then another knows its holder without Keystone,
-        for as long as memcached does; and memcached does not know the token.
-        """
-        processes.section |= KEPT_HOW[how]
-        away(processes.blind().ask(token, 503))
-        first = processes.one().context(token)
-
-        again = processes.blind().context(token)
-
-        assert (again.project, again.user, again.roles) == (west, first.user, first.roles)
-        assert memcached_server.stored()
-        assert not any(token in key for key in memcached_server.stored())
-        memcached_server.flush()
-        away(processes.blind().ask(token, 503))
-
-    def test_without_memcached_a_process_remembers_by_itself(
-        self, processes: Processes, token: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        asked: list[str] = []
-        send = Session.request
-
-        def recorded(self: Session, url: str, method: str, **more: Any) -> Any:
-            asked.append(f"{method} {url}")
-            return send(self, url, method, **more)
-
-        monkeypatch.setattr(Session, "request", recorded)
-        processes.section.clear()
-        process = processes.one()
-        process.ask(token)
-        once = len(asked)
-        process.ask(token)
-        assert (once > 0, asked[once:]) == (True, [])
-
-    def test_a_memcached_that_is_away_breaks_nothing(self, processes: Processes, token: str, west: str) -> None:
-        """Given a memcached that is killed, or never was there, then Keystone is asked instead."""
-        with started(MemcachedServer()) as memcached:
-            processes.section["memcached_servers"] = memcached.address
-            process = processes.one()
-            assert process.context(token).project == west
-            memcached.kill()
-            assert process.context(token).project == west
-            assert processes.one().context(token).project == west
-            process.ask("nonsense", 401)
-
-    def test_a_revoked_token_is_let_in_no_longer_than_it_is_remembered(self, processes: Processes, token: str) -> None:
-        """Given a token that is remembered, when it is revoked, then it counts until that is forgotten."""
-        process = processes.one(token_cache_time=1)
-        process.ask(token)
-        processes.keystone.revoke(token)
-
-        def refused() -> bool:
-            answer = process.service.client.simulate_get("/v2/images", headers={"X-Auth-Token": token})
-            assert answer.status_code in (200, 401)
-            return answer.status_code == 401
-
-        assert wait_until(refused, 30)
-        process.ask(token, 401)
-
-
 # -- when Keystone cannot say
-
-
-def away(answer: testing.Result) -> None:
-    assert answer.headers["retry-after"] == "5"
-    assert "Keystone" in json.dumps(answer.json)
-    assert answer.headers["x-openstack-request-id"].startswith("req-")
 
 
 @pytest.mark.parametrize("delay", ["true", "false"])
