@@ -25,9 +25,7 @@ pytestmark = pytest.mark.e2e
 DATA = os.urandom(3 << 20)
 
 PROMPT = 15
-"""Seconds within which the service has gone: it takes 5 by its own clock, and half of `tranship api`'s on a machine that
-is busy with other tests.
-"""
+"""Seconds within which the service has gone: 5 at most by its own clock, but other tests use the machine too."""
 
 
 def allowing(uri: str) -> str:
