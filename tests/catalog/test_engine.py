@@ -215,7 +215,7 @@ class TestCheck:
             connection.execute(t.schema_version.delete())
             for version in versions:
                 connection.execute(insert(t.schema_version).values(version=version))
-        with pytest.raises(CatalogError, match="this program needs 2") as refusal:
+        with pytest.raises(CatalogError, match=f"this program needs {SCHEMA_VERSION}") as refusal:
             database.check()
         assert not refusal.value.transient
 
