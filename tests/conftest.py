@@ -6,6 +6,7 @@ silently there.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -47,6 +48,14 @@ def installed(get: Callable[[], Found]) -> Found:
 def started(server: AnyServer) -> AnyServer:
     """`server`, started; fails or skips the test when its program is missing."""
     return installed(server.start)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_eventlet() -> Iterator[None]:
+    """Hide what only Swift's own process needs: libraries that find it use it, and then no test may fork."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "eventlet", None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,7 @@ from tests.servers import KeystoneServer, MemcachedServer, wait_until
 
 pytestmark = [
     pytest.mark.e2e,
-    # Of oslo.cache, where Swift has brought eventlet along; and of its clients, which nobody closes.
-    pytest.mark.filterwarnings(r"ignore:\s*Eventlet is deprecated"),
+    # Of oslo.cache's clients, which nobody closes.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
