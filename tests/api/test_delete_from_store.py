@@ -109,11 +109,17 @@ def deletion(hook: Hook) -> Callable[[House], str]:
     return given
 
 
-def away(house: House) -> str:
+def broken(error: Exception) -> Callable[[House], str]:
     """Nothing can be asked of `fast`."""
-    hook = fails(StoreUnavailable("fast", "it does not answer"))
-    house.faulty("fast").hooks["stat"] = hook
-    return deletion(hook)(house)
+
+    def given(house: House) -> str:
+        house.faulty("fast").hooks["stat"] = fails(error)
+        return deletion(fails(error))(house)
+
+    return given
+
+
+away = broken(StoreUnavailable("fast", "it does not answer"))
 
 
 def published_elsewhere(house: House) -> str:
@@ -173,6 +179,7 @@ TABLE = [
     Row("backend misconfigured", deletion(fails(StoreMisconfigured("fast", "no bucket"))), 500, "bucket", shown=BOTH),
     Row("backend fails", deletion(fails(StoreError("fast", "HTTP status 418"))), 500, "status 418", shown=BOTH),
     Row("driver has a bug", deletion(fails(ZeroDivisionError("secret"))), 500, "finds the reason", shown=BOTH),
+    Row("driver has bugs everywhere", broken(ZeroDivisionError("secret")), 500, "finds the reason", shown=BOTH),
     Row("done", in_two_stores, 204, shown="cheap"),
 ]
 
