@@ -53,8 +53,10 @@ class Locations:
         self._database = database
         self._grace = grace
 
-    def insert(self, image_id: str, at: Location) -> None:
-        """Let the image, whose row is locked, have its data there too, after the locations that there are."""
+    def insert(self, image_id: str, at: Location, *, since: int | None = None) -> None:
+        """Let the image, whose row is locked, have its data there too: `since` then, or after the locations that there
+        are.
+        """
         self._connection.execute(
             insert(t.locations).values(
                 image_id=image_id,
@@ -62,7 +64,7 @@ class Locations:
                 object_key=at.object_key,
                 url=at.url,
                 metadata=at.metadata,
-                created_at=self._next_moment(image_id),
+                created_at=self._next_moment(image_id) if since is None else since,
             )
         )
 
@@ -72,12 +74,15 @@ class Locations:
         Raises `Conflict` when the object is known already, and when the image is in the store that it is to lie in.
         """
         if new.ours:
-            place = t.locations.c
-            here = select(place.object_key).where(place.image_id == image_id, place.store == new.at.store)
-            if self._connection.execute(here).first() is not None:
+            if self._has(image_id, new.at.store):
                 raise Conflict(f"Image {image_id} is in store {new.at.store} already.")
             self._own(image_id, new, task_id)
         self.insert(image_id, new.at)
+
+    def _has(self, image_id: str, store: str) -> bool:
+        place = t.locations.c
+        here = select(place.object_key).where(place.image_id == image_id, place.store == store)
+        return self._connection.execute(here).first() is not None
 
     def _own(self, image_id: str, new: NewLocation, task_id: str | None) -> None:
         try:
@@ -164,14 +169,13 @@ class Locations:
         False, and nothing is changed, when it is too late for that: the image is deleted or has come to the store anew,
         or a collector has taken the object. What was withdrawn then stays garbage on record.
         """
-        image, place, at = t.images.c, t.locations.c, taken.location
+        image, at = t.images.c, taken.location
         living = self._connection.execute(
             update(t.images)
             .where(image.id == taken.image_id, image.status.in_(("active", "deactivated")))
             .values(updated_at=self._database.now())
         )
-        here = select(place.object_key).where(place.image_id == taken.image_id, place.store == at.store)
-        if not living.rowcount or self._connection.execute(here).first() is not None:
+        if not living.rowcount or self._has(taken.image_id, at.store):
             return False
         if taken.due is not None:
             untouched = and_(_same(t.objects, at.store, at.object_key), t.objects.c.collect_at == taken.due)
@@ -180,16 +184,7 @@ class Locations:
             )
             if not kept.rowcount:
                 return False
-        self._connection.execute(
-            insert(t.locations).values(
-                image_id=taken.image_id,
-                store=at.store,
-                object_key=at.object_key,
-                url=at.url,
-                metadata=at.metadata,
-                created_at=taken.since,
-            )
-        )
+        self.insert(taken.image_id, at, since=taken.since)
         return True
 
     def settle(self, image_id: str, homes: Mapping[Location, str]) -> None:

@@ -19,7 +19,9 @@ from catalog import tables as t
 from catalog.engine import Database
 from catalog.errors import Conflict, NotFound, UploadOver, no_image
 from catalog.facts import DataFacts, activate
+from catalog.locations import Locations
 from catalog.objects import UNCLAIMED, discard
+from catalog.records import Location
 from catalog.tasks import LIVE
 
 RECEIVING = ("uploading", "saving")
@@ -158,15 +160,8 @@ class Uploads:
             if self._state(upload) == "located":
                 return
             raise self._over(upload)
-        self._connection.execute(
-            insert(t.locations).values(
-                image_id=upload.image_id,
-                store=upload.store,
-                object_key=upload.key,
-                url=url,
-                created_at=self._database.now(),
-            )
-        )
+        locations = Locations(self._connection, self._database, grace=self._grace)
+        locations.insert(upload.image_id, Location(upload.store, upload.key, url))
         activate(self._connection, self._database, upload.image_id, facts, begins_from="saving")
 
     def failed(self, upload: Upload) -> bool:
