@@ -16,6 +16,7 @@ _READER = f"{_ADMIN} or (role:reader and {_OWN})"
 _INVITED = "project_id:%(member_id)s"
 _OPEN = " or ".join(f'"{visibility}":%(visibility)s' for visibility in ("community", "public", "shared"))
 """A shared image looks open here. Who may see which one by its id has been decided before (§14.1)."""
+_DOWNLOADER = f"{_ADMIN} or (role:member and ({_OWN} or {_INVITED} or {_OPEN}))"
 _ADMIN_OR_SERVICE = f"{_ADMIN} or role:service"
 
 IMAGE: Final = "/v2/images/{image_id}"
@@ -70,13 +71,13 @@ _RULES = (
     _rule("upload_image", _MEMBER, "Upload data.", f"PUT {IMAGE}/file"),
     _rule(
         "download_image",
-        f"{_ADMIN} or (role:member and ({_OWN} or {_INVITED} or {_OPEN}))",
+        _DOWNLOADER,
         "Download data.",
         f"GET {IMAGE}/file",
     ),
     _rule(
         "download_from_store",
-        f"{_ADMIN} or (role:member and ({_OWN} or {_INVITED} or {_OPEN}))",
+        _DOWNLOADER,
         "Say which store to download from (?prefer).",
         f"GET {IMAGE}/file",
     ),
