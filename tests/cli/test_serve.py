@@ -15,6 +15,7 @@ from cli.client import Client
 from cli.demo.source import serving as source
 from cli.importing import Targets, Wanted, start
 from cli.origins import Remote
+from cli.serve import GIVE_UP, HAND_BACK, KILL, EmbeddedService
 from cli.show import console
 from cli.watch import Snapshot
 from tests.cli.programs import LOOPBACK_SOURCES, Serving, gone, serving, tranship
@@ -61,6 +62,12 @@ def image(tmp_path: Path) -> Path:
     path = tmp_path / "image.raw"
     path.write_bytes(DATA)
     return path
+
+
+def test_its_own_clock_lets_it_go_within_five_seconds() -> None:
+    """Given what it allows itself, then it hands back and gives up before it is killed, and is killed in time."""
+    assert HAND_BACK + GIVE_UP < KILL < 5
+    assert (EmbeddedService.patience, EmbeddedService.kill) == (HAND_BACK, KILL)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
